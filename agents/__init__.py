@@ -1,0 +1,1 @@
+"""The R2D2 agent."""
