@@ -1,0 +1,344 @@
+"""The sequence replay buffer: steps go in as they are played, sequences with their stored states come out."""
+
+import math
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import ArrayLike, NDArray
+
+from r2d2.replay import snapshot, trees
+from r2d2.replay.batch import Batch, gather_batch
+from r2d2.replay.consistency import inconsistencies
+from r2d2.replay.geometry import SequenceGeometry
+from r2d2.replay.sequences import SequenceTable
+from r2d2.replay.spaces import ActionSpec, ObservationSpec
+from r2d2.replay.storage import FIRST, TERMINATED, TRUNCATED, StepStorage
+from r2d2.replay.trees import Tree
+from r2d2.replay.writer import Completed, SequenceWriter
+
+
+class SequenceReplay:
+    """Prioritized replay of sequences with the recurrent states that the actor had at their first steps.
+
+    Steps are held once, however many sequences share them, in a ring of rows for each environment; a sequence
+    can be sampled from the step that completes it until one of its rows is overwritten. Sequences are drawn in
+    proportion to ``priority ** priority_exponent`` (Schaul et al. 2016, section 3.3, stratified as in its
+    appendix B.2.1) and carry the importance weights ``(N P(i)) ** -importance_exponent`` over their largest.
+
+    Args:
+        observation_space: of one environment; see `r2d2.replay.spaces` for what is supported.
+        action_space: Discrete or MultiDiscrete, of one environment.
+        state_example: tree of arrays (dict, tuple, list), the recurrent state of one row; ``()`` for none.
+        geometry: lengths of the sequences.
+        capacity: rows over all environments: steps, and one final observation for each episode.
+        num_envs: environments whose steps are added together.
+        priority_exponent: 0 draws uniformly.
+        importance_exponent: 0 switches the weights off: all are 1.
+        seed: of the draws.
+
+    Raises:
+        TypeError: a space is not supported.
+        ValueError: a number is out of its range, or the rings would be too short for one sequence.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        state_example: Tree,
+        geometry: SequenceGeometry,
+        *,
+        capacity: int,
+        num_envs: int = 1,
+        priority_exponent: float = 0.9,
+        importance_exponent: float = 0.6,
+        seed: int = 0,
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs={num_envs} must be at least 1")
+        rows_per_env = capacity // num_envs
+        if rows_per_env < geometry.rows_needed:
+            raise ValueError(
+                f"capacity={capacity} must be at least {geometry.rows_needed * num_envs}: "
+                f"{geometry.rows_needed} rows (one sequence) for each of num_envs={num_envs}"
+            )
+        for name, value in (
+            ("priority_exponent", priority_exponent),
+            ("importance_exponent", importance_exponent),
+        ):
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name}={value} must be a finite number, at least 0")
+        self.geometry = geometry
+        self.num_envs = num_envs
+        self.capacity = rows_per_env * num_envs
+        """Rows held at most."""
+        self.priority_exponent = priority_exponent
+        self.importance_exponent = importance_exponent
+        self.observation_spec = ObservationSpec(observation_space)
+        self.action_spec = ActionSpec(action_space)
+        self.storage = StepStorage(self.observation_spec, self.action_spec, num_envs, rows_per_env)
+        self.writer = SequenceWriter(geometry, num_envs)
+        slots = num_envs * (1 + rows_per_env // geometry.period)
+        self.table = SequenceTable(state_example, num_envs, slots, priority_exponent)
+        self.dropped_updates = 0
+        """Priority updates that came after their sequence had been overwritten."""
+        self.rng = np.random.default_rng(seed)
+        self._state_leaves = [np.asarray(leaf) for leaf in trees.leaves(state_example)]
+        self._state_names = [name for name, _ in trees.named_leaves(state_example, "state")]
+        self._all_envs = np.arange(num_envs)
+
+    def __len__(self) -> int:
+        """Sequences that can be sampled."""
+        return len(self.table)
+
+    @property
+    def num_steps(self) -> int:
+        """Steps held, those of open episodes included."""
+        return self.storage.num_steps()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory, reserved from the beginning for rows, growing for sequences."""
+        return self.storage.nbytes + self.table.nbytes
+
+    def add(
+        self,
+        observation: Tree,
+        action: ArrayLike,
+        reward: ArrayLike,
+        terminated: ArrayLike,
+        truncated: ArrayLike,
+        state: Tree,
+        *,
+        final_observation: Tree | None = None,
+        active: ArrayLike | None = None,
+        priority: ArrayLike | None = None,
+    ) -> NDArray[np.int64]:
+        """Add one step of every environment. N: ``num_envs``. Everything is copied.
+
+        Args:
+            observation: o_t, leaves ``[N, ...]`` as a Gymnasium vector environment gives them.
+            action: a_t in the action space's own values, ``[N]`` or ``[N, parts]``.
+            reward: r_t, which followed a_t, finite, ``[N]``.
+            terminated, truncated: bool[N], whether the episode ended with this step.
+            state: recurrent state before o_t was read, leaves ``[N, ...]``.
+            final_observation: o_T, leaves ``[N, ...]``; needed when an episode ends, read in those rows only.
+            active: bool[N], False in rows that made no step (a vector environment's autoreset step); default all.
+            priority: what sequences completed by this step enter with, at least 0, scalar or ``[N]``; default the
+                largest priority seen so far.
+
+        Returns:
+            Keys of the sequences completed, int64[n].
+
+        Raises:
+            TypeError: wrong dtype.
+            ValueError: wrong shape or structure, a value outside its space or not finite, a missing final
+                observation. Nothing has been changed then.
+        """
+        n = self.num_envs
+        index = self.action_spec.to_index(action, n)
+        rewards = _finite(reward, n, "reward")
+        ended_by_task, cut_off = _flags(terminated, n, "terminated"), _flags(truncated, n, "truncated")
+        playing = np.ones(n, np.bool_) if active is None else _flags(active, n, "active")
+        ended = (ended_by_task | cut_off) & playing
+        observations = self.observation_spec.check(observation, n)
+        states = self._check_state(state)
+        priorities = _priorities(priority, n)
+        finals = self._check_final(final_observation, ended) if ended.any() else []
+
+        envs = self._all_envs if active is None else np.flatnonzero(playing)
+        flags = ((self.writer.step == 0) * FIRST + ended_by_task * TERMINATED + cut_off * TRUNCATED).astype(np.uint8)
+        self.writer.begin_steps(envs, self.storage.position[envs], states)
+        self.storage.append_steps(envs, [o[envs] for o in observations], index[envs], rewards[envs], flags[envs])
+        if ended.any():
+            self.storage.append_final(np.flatnonzero(ended), finals)
+        completed = self.writer.end_steps(envs, ended[envs])
+        self.table.evict_before(self.storage.oldest_position())
+        return self._insert(completed, priorities)
+
+    def end_episodes(self, mask: ArrayLike, observation: Tree) -> NDArray[np.int64]:
+        """End the open episodes of the environments in ``mask`` (bool[N]) as truncated after their last step.
+
+        For a run that stops, or an environment that fails. ``observation`` (leaves ``[N, ...]``) is the last one
+        seen, to which no step has been added; rows between episodes are left alone. Returns and raises as `add`.
+        """
+        ended = _flags(mask, self.num_envs, "mask") & (self.writer.step > 0)
+        if not ended.any():
+            return np.zeros(0, np.int64)
+        finals = self._check_final(observation, ended)
+        envs = np.flatnonzero(ended)
+        self.storage.flags[self.storage.rows(envs, self.storage.position[envs] - 1)] |= TRUNCATED
+        self.storage.append_final(envs, finals)
+        completed = [sequence for env in envs.tolist() for sequence in self.writer.end_episode(env)]
+        self.table.evict_before(self.storage.oldest_position())
+        return self._insert(completed, None)
+
+    def can_sample(self) -> bool:
+        """Whether any sequence can be drawn."""
+        return self.table.tree.total > 0
+
+    def sample(self, batch_size: int) -> Batch:
+        """Draw ``batch_size`` sequences, with replacement.
+
+        Raises:
+            ValueError: ``batch_size`` is less than 1.
+            RuntimeError: no sequence is complete yet, or all priorities are zero.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size} must be at least 1")
+        if not self.can_sample():
+            why = "all priorities are zero" if len(self) else "no sequence is complete yet"
+            raise RuntimeError(f"nothing to sample: {why}; ask can_sample() first")
+        tree = self.table.tree
+        slots = tree.draw((np.arange(batch_size) + self.rng.random(batch_size)) / batch_size)
+        if self.importance_exponent:
+            probability = tree.leaves[slots] / tree.total
+            weights = (len(self) * probability) ** -self.importance_exponent
+            weights /= weights.max()
+        else:
+            weights = np.ones(batch_size)
+        return self._gather(slots, weights.astype(np.float32))
+
+    def get(self, keys: ArrayLike) -> Batch:
+        """The sequences of ``keys`` (int64[n], n at least 1) with importance weights of 1.
+
+        Raises:
+            KeyError: a sequence has been overwritten.
+        """
+        slots = self.table.slots_of(np.atleast_1d(np.asarray(keys, np.int64)))
+        return self._gather(slots, np.ones(len(slots), np.float32))
+
+    def keys(self) -> NDArray[np.int64]:
+        """Keys of all sequences that can be sampled, oldest first."""
+        return np.sort(self.table.keys[self.table.live_slots()])
+
+    def update_priorities(self, keys: ArrayLike, priorities: ArrayLike) -> int:
+        """Set priorities (finite, at least 0, ``[n]``) of the sequences ``keys`` (int64[n]).
+
+        Updates for sequences overwritten since are dropped, counted in `dropped_updates`, and their number returned.
+
+        Raises:
+            ValueError: wrong shape, or a priority that is negative or not finite. Nothing has been changed then.
+        """
+        keys, values = np.asarray(keys), np.asarray(priorities, np.float64)
+        if keys.ndim != 1 or keys.dtype != np.int64:
+            raise ValueError(f"keys must be int64[n] as sample() gave them, not {keys.dtype} of shape {keys.shape}")
+        if values.shape != keys.shape:
+            raise ValueError(f"priorities has shape {values.shape}, must be that of keys, {keys.shape}")
+        _refuse_bad_priorities(values, "priorities")
+        dropped = self.table.update_priorities(keys, values)
+        self.dropped_updates += dropped
+        return dropped
+
+    def check_consistency(self) -> list[str]:
+        """What is inconsistent in the buffer, in words; an empty list if nothing is. Slow: for tests and doubts."""
+        return inconsistencies(self.storage, self.writer, self.table, self.geometry)
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """Everything the buffer holds as plain arrays (none of object dtype), for `set_state` of one made alike."""
+        return snapshot.get_state(self)
+
+    def set_state(self, state: dict[str, NDArray[Any]]) -> None:
+        """Become the buffer that `get_state` was called on.
+
+        Raises:
+            ValueError: the state is of a buffer made otherwise, incomplete, or inconsistent. Nothing has been
+                changed then.
+        """
+        snapshot.set_state(self, state)
+
+    def _gather(self, slots: NDArray[np.int64], weights: NDArray[np.float32]) -> Batch:
+        table = self.table
+        return gather_batch(
+            self.storage,
+            self.observation_spec,
+            table.runs(slots),
+            table.keys[slots],
+            weights,
+            table.state_rows(slots),
+        )
+
+    def _insert(self, completed: list[Completed], priorities: NDArray[np.float64] | None) -> NDArray[np.int64]:
+        keys = [
+            self.table.insert(
+                c.env,
+                c.episode_start,
+                c.window,
+                c.state,
+                None if priorities is None else float(priorities[c.env]),
+            )
+            for c in completed
+        ]
+        return np.asarray(keys, np.int64)
+
+    def _check_state(self, state: Tree) -> list[NDArray[Any]]:
+        parts = trees.leaves_like(self.table.state_example, state, "state")
+        arrays = []
+        for name, like, part in zip(self._state_names, self._state_leaves, parts, strict=True):
+            array = np.asarray(part)
+            if array.shape != (self.num_envs, *like.shape):
+                raise ValueError(f"{name} has shape {array.shape}, must be {(self.num_envs, *like.shape)}")
+            if array.dtype != like.dtype:
+                raise TypeError(f"{name} has dtype {array.dtype}, must be {like.dtype}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} must be finite; it holds NaN or infinity")
+            arrays.append(array)
+        return arrays
+
+    def _check_final(self, final_observation: Tree | None, ended: NDArray[np.bool_]) -> list[NDArray[Any]]:
+        rows = np.flatnonzero(ended)
+        if final_observation is None:
+            raise ValueError(
+                f"final_observation is needed: the episodes of environments {rows.tolist()} end with this step"
+            )
+        parts = trees.leaves_like(self.observation_spec.tree, final_observation, "final_observation")
+        parts = [_rows(part, rows, self.num_envs, "final_observation") for part in parts]
+        return self.observation_spec.check(self.observation_spec.build(parts), len(rows), "final_observation")
+
+
+def _rows(values: Any, rows: NDArray[np.int64], n: int, name: str) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.shape[:1] != (n,):
+        raise ValueError(f"{name} has shape {array.shape}, its first axis must be num_envs={n}")
+    return array[rows]
+
+
+def _flags(values: ArrayLike, n: int, name: str) -> NDArray[np.bool_]:
+    array = np.asarray(values)
+    if array.shape != (n,):
+        raise ValueError(f"{name} has shape {array.shape}, must be {(n,)}")
+    if array.dtype != np.bool_:
+        raise TypeError(f"{name} has dtype {array.dtype}, must be bool")
+    return array
+
+
+def _finite(values: ArrayLike, n: int, name: str) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.shape != (n,):
+        raise ValueError(f"{name} has shape {array.shape}, must be {(n,)}")
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} has dtype {array.dtype}, must be a number type")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise ValueError(
+            f"{name} must be finite in float32; it is {array.tolist()}: "
+            "look at the environment, a learner would only pass it on"
+        )
+    return array
+
+
+def _priorities(values: ArrayLike | None, n: int) -> NDArray[np.float64] | None:
+    if values is None:
+        return None
+    array = np.asarray(values, np.float64)
+    if array.shape not in ((), (n,)):
+        raise ValueError(f"priority has shape {array.shape}, must be {(n,)} or one number")
+    _refuse_bad_priorities(array, "priority")
+    return np.broadcast_to(array, (n,))
+
+
+def _refuse_bad_priorities(values: NDArray[np.float64], name: str) -> None:
+    if not (np.isfinite(values) & (values >= 0)).all():
+        raise ValueError(f"{name} must be finite and at least 0; it is {values.tolist()}")

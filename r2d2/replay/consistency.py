@@ -1,0 +1,108 @@
+"""The inner rules of the buffer, checked one by one: an oracle for tests, and for whoever doubts a buffer."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from r2d2.replay.geometry import SequenceGeometry
+from r2d2.replay.sequences import NO_KEY, SequenceTable
+from r2d2.replay.storage import FINAL, FIRST, TERMINATED, TRUNCATED, StepStorage
+from r2d2.replay.writer import SequenceWriter
+
+
+def inconsistencies(
+    storage: StepStorage, writer: SequenceWriter, table: SequenceTable, geometry: SequenceGeometry
+) -> list[str]:
+    """Every broken rule in words; empty if all hold."""
+    problems = [p for env in range(storage.num_envs) for p in _ring_problems(storage, writer, env)]
+    problems += [p for env in range(storage.num_envs) for p in _open_problems(writer, geometry, env)]
+    problems += _slot_problems(table)
+    problems += [p for slot in table.live_slots() for p in _sequence_problems(storage, table, geometry, slot)]
+    return problems + table.tree.check_consistency()
+
+
+def _ring_problems(storage: StepStorage, writer: SequenceWriter, env: int) -> Iterator[str]:
+    """Rows of a ring are episodes one after the other: first step, steps, an end, a final observation."""
+    position, step = int(storage.position[env]), int(writer.step[env])
+    if step > 0 and writer.episode_start[env] + step != position:
+        yield f"environment {env}: its open episode of {step} steps does not end at position {position}"
+    held = np.arange(max(0, position - storage.rows_per_env), position)
+    flags = storage.flags[storage.rows(np.full(len(held), env), held)]
+    ends, finals, firsts = ((flags & bits) != 0 for bits in (TERMINATED | TRUNCATED, FINAL, FIRST))
+    if (ends & finals).any() or (firsts & finals).any():
+        yield f"environment {env}: a final observation is flagged as a step"
+    if (ends[:-1] != finals[1:]).any() or (len(flags) and ends[-1]):
+        yield f"environment {env}: an end and a final observation do not follow each other"
+    if (finals[:-1] != firsts[1:]).any():
+        yield f"environment {env}: an episode does not begin after the final observation of the one before"
+    if len(flags) and bool(finals[-1]) != (step == 0):
+        yield f"environment {env}: its last row and its writer disagree whether an episode is open"
+
+
+def _open_problems(writer: SequenceWriter, geometry: SequenceGeometry, env: int) -> Iterator[str]:
+    """Of an open episode, exactly the sequences begun and not complete are kept."""
+    step = int(writer.step[env])
+    begun = [k for t in range(step) for k in geometry.sequences_starting_at(t)]
+    complete = {geometry.sequence_completed_by(t) for t in range(step)}
+    expected = [k for k in begun if k not in complete]
+    if [opened.number for opened in writer.opened[env]] != expected:
+        yield f"environment {env}: the sequences begun and not complete are not {expected}"
+
+
+def _slot_problems(table: SequenceTable) -> Iterator[str]:
+    """Slots are in use or free, keys name their slots, and queues hold the used ones in order."""
+    live = table.live_slots()
+    if sorted([*live.tolist(), *table.free]) != list(range(len(table.keys))):
+        yield "a slot is neither in use nor free, or both"
+    if (table.tree.leaves[table.free] != 0).any():
+        yield "a free slot has weight"
+    if ((table.keys[live] & 0xFFFFFFFF) != live).any():
+        yield "a key does not name its slot"
+    if len(live) and (table.keys[live] >> 32).max() >= table.next_number:
+        yield "a key is numbered as one that is still to come"
+    for env, queue in enumerate(table.queues):
+        mine = live[table.columns[0, live] == env]
+        if list(queue) != mine[np.argsort(table.keys[mine])].tolist():
+            yield f"environment {env}: its queue does not hold its sequences in the order of their keys"
+        oldest = min((max(table.columns[2, s] - 1, table.columns[1, s]) for s in queue), default=np.iinfo(np.int64).max)
+        if table.oldest_needed[env] != oldest:
+            yield f"environment {env}: the oldest row that its sequences need is not {oldest}"
+    if (table.keys[table.keys < 0] != NO_KEY).any():
+        yield "a key is negative"
+
+
+def _sequence_problems(
+    storage: StepStorage, table: SequenceTable, geometry: SequenceGeometry, slot: int
+) -> Iterator[str]:
+    """A sequence is a window of the geometry on rows that are held, within one episode."""
+    env, episode_start, first, prefix_length, train_length, unroll_length = table.columns[:, slot].tolist()
+    name = f"sequence in slot {slot} (environment {env})"
+    start = first + prefix_length
+    number, remainder = divmod(start - episode_start, geometry.period)
+    if remainder:
+        yield f"{name}: its trained steps do not start at a multiple of the period"
+        return
+    reaches_end = unroll_length < geometry.unroll_rows
+    last = start + unroll_length - 1
+    positions = np.arange(first, last + 1)
+    if max(first - 1, episode_start) < storage.position[env] - storage.rows_per_env:
+        yield f"{name}: a row that it needs has been overwritten"
+        return
+    if last >= storage.position[env]:
+        yield f"{name}: a row that it needs has not been written"
+        return
+    flags = storage.flags[storage.rows(np.full(len(positions), env), positions)]
+    final = bool(flags[-1] & FINAL)
+    expected = geometry.window(number, last - episode_start if final else None)
+    if (expected.prefix_length, expected.train_length, expected.unroll_length) != (
+        prefix_length,
+        train_length,
+        unroll_length,
+    ):
+        yield f"{name}: its lengths are not those of {expected}"
+    if reaches_end and not final:
+        yield f"{name}: it is short without reaching the end of its episode"
+    if (flags[:-1] & FINAL).any() or (flags[1:] & FIRST).any() or (flags[:-2] & (TERMINATED | TRUNCATED)).any():
+        yield f"{name}: it crosses the boundary of an episode"
+    if bool(flags[0] & FIRST) != (first == episode_start):
+        yield f"{name}: the start of its episode is not where it says"

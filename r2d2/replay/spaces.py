@@ -1,0 +1,169 @@
+"""Gymnasium spaces as the replay sees them: leaves of fixed shape and dtype, and actions as indices.
+
+Observation spaces: Box (any dtype, kept), Discrete (with ``start``), MultiBinary, MultiDiscrete, and Dict and
+Tuple of these. Action spaces: Discrete (with ``start``), MultiDiscrete as one joint action.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from r2d2.replay import trees
+from r2d2.replay.trees import Tree
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One array of an observation: its place in the tree, shape, dtype, and bounds (None: no bound)."""
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    low: NDArray[Any] | None
+    high: NDArray[Any] | None
+
+    def check(self, values: Any, batch: int, tree_name: str) -> NDArray[Any]:
+        """``values`` as an array ``[batch, *shape]`` that may be stored at this leaf's dtype without loss of range.
+
+        ``tree_name`` is what messages call the tree that the leaf is part of.
+
+        Raises:
+            TypeError: the dtype is of another kind.
+            ValueError: wrong shape, not a number, or outside the space.
+        """
+        array = np.asarray(values)
+        name = tree_name + self.path
+        if array.shape != (batch, *self.shape):
+            raise ValueError(f"{name} has shape {array.shape}, must be {(batch, *self.shape)}")
+        if array.dtype != self.dtype and not np.can_cast(array.dtype, self.dtype, "same_kind"):
+            whole = self.dtype.kind in "iu" and array.dtype.kind in "iu"
+            if not whole or self.low is None or self.high is None:
+                raise TypeError(f"{name} has dtype {array.dtype}, must be {self.dtype}")
+        # A comparison with NaN is false, so bounds refuse it too.
+        if self.low is not None and not (array >= self.low).all():
+            raise ValueError(f"{name} is outside its space: it must be at least {_brief(self.low)}")
+        if self.high is not None and not (array <= self.high).all():
+            raise ValueError(f"{name} is outside its space: it must be at most {_brief(self.high)}")
+        if self.low is None and self.high is None and self.dtype.kind == "f" and np.isnan(array).any():
+            raise ValueError(f"{name} is outside its space: it holds NaN")
+        return array
+
+
+def _brief(bound: NDArray[Any]) -> str:
+    least, most = bound.min(), bound.max()
+    return str(least) if least == most else f"{least} to {most}, by element"
+
+
+def _leaf(space: spaces.Space[Any], path: str) -> Leaf:
+    if isinstance(space, spaces.Box):
+        low: NDArray[Any] | None = np.asarray(space.low)
+        high: NDArray[Any] | None = np.asarray(space.high)
+        if space.dtype.kind in "iu":  # A bound that the dtype itself keeps needs no check.
+            limits = np.iinfo(space.dtype)
+            full = bool((space.low == limits.min).all() and (space.high == limits.max).all())
+            if full:
+                low, high = np.asarray(limits.min), np.asarray(limits.max)
+        elif space.dtype.kind == "f":
+            low = low if np.isfinite(space.low).any() else None
+            high = high if np.isfinite(space.high).any() else None
+        return Leaf(path, space.shape, np.dtype(space.dtype), low, high)
+    if isinstance(space, spaces.Discrete):
+        start, n = int(space.start), int(space.n)
+        return Leaf(path, (), np.dtype(space.dtype), np.asarray(start), np.asarray(start + n - 1))
+    if isinstance(space, spaces.MultiBinary):
+        return Leaf(path, tuple(space.shape), np.dtype(space.dtype), np.asarray(0), np.asarray(1))
+    if isinstance(space, spaces.MultiDiscrete):
+        return Leaf(path, tuple(space.shape), np.dtype(space.dtype), space.start, space.start + space.nvec - 1)
+    raise TypeError(
+        f"observation_space{path} is a {type(space).__name__} space; supported are Box, Discrete, "
+        "MultiBinary, MultiDiscrete, and Dict and Tuple of these"
+    )
+
+
+def space_tree(space: spaces.Space[Any]) -> Tree:
+    """The space as a tree: a dict for Dict, a tuple for Tuple, with the basic spaces as leaves."""
+    if isinstance(space, spaces.Dict):
+        return {key: space_tree(part) for key, part in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(space_tree(part) for part in space.spaces)
+    return space
+
+
+class ObservationSpec:
+    """Checks batched observations of a space and takes them apart into leaves."""
+
+    def __init__(self, space: spaces.Space[Any]) -> None:
+        self.space = space
+        self.tree = space_tree(space)
+        named = trees.named_leaves(self.tree, "")
+        if not named:
+            raise ValueError(f"observation_space={space} holds no array")
+        self.leaves = [_leaf(part, path) for path, part in named]
+
+    def check(self, observation: Tree, batch: int, name: str = "observation") -> list[NDArray[Any]]:
+        """The leaves ``[batch, *shape]`` of a batched observation; see `Leaf.check` for what is refused."""
+        parts = trees.leaves_like(self.tree, observation, name)
+        return [leaf.check(part, batch, name) for leaf, part in zip(self.leaves, parts, strict=True)]
+
+    def build(self, parts: list[Any]) -> Tree:
+        """Leaves put together again as the space nests them."""
+        return trees.build(self.tree, parts)
+
+
+class ActionSpec:
+    """Actions of a Discrete or MultiDiscrete space as indices ``0 .. count - 1`` and back.
+
+    The index of a MultiDiscrete action is that of the joint action, its last part varying fastest.
+    """
+
+    def __init__(self, space: spaces.Space[Any]) -> None:
+        if isinstance(space, spaces.Discrete):
+            self._sizes: tuple[int, ...] = (int(space.n),)
+            self._start = np.asarray(int(space.start))
+            self._shape: tuple[int, ...] = ()
+        elif isinstance(space, spaces.MultiDiscrete):
+            self._sizes = tuple(int(n) for n in np.asarray(space.nvec).reshape(-1))
+            self._start = np.asarray(space.start).reshape(-1)
+            self._shape = tuple(space.shape)
+        else:
+            raise TypeError(
+                f"action_space={space} is not supported: it must be Discrete or MultiDiscrete; "
+                "discretise a continuous action with a wrapper"
+            )
+        self.space = space
+        self.dtype = np.dtype(space.dtype)
+        self.count = math.prod(self._sizes)
+        """Number of (joint) actions."""
+
+    def to_index(self, action: Any, batch: int) -> NDArray[np.int64]:
+        """Indices ``int64[batch]`` of actions ``[batch]`` (Discrete) or ``[batch, *shape]`` (MultiDiscrete).
+
+        Raises:
+            TypeError: actions are not integers.
+            ValueError: wrong shape, or outside the space.
+        """
+        array = np.asarray(action)
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"action has dtype {array.dtype}, must be an integer type")
+        if array.shape != (batch, *self._shape):
+            raise ValueError(f"action has shape {array.shape}, must be {(batch, *self._shape)}")
+        if not self._shape:
+            index = array.astype(np.int64) - self._start
+            if index.min() < 0 or index.max() >= self.count:
+                raise ValueError(f"action {array.tolist()} is outside {self.space}")
+            return index
+        parts = array.reshape(batch, -1).astype(np.int64) - self._start
+        if (parts < 0).any() or (parts >= np.asarray(self._sizes)).any():
+            raise ValueError(f"action {array.tolist()} is outside {self.space}")
+        return np.ravel_multi_index(tuple(parts.T), self._sizes).astype(np.int64)
+
+    def from_index(self, index: NDArray[Any]) -> NDArray[Any]:
+        """Actions ``[batch, *shape]`` in the space's own values and dtype, of indices ``[batch]``."""
+        if not self._shape:
+            return (np.asarray(index) + self._start).astype(self.dtype)
+        parts = np.stack(np.unravel_index(np.asarray(index), self._sizes), axis=-1) + self._start
+        return parts.reshape(len(parts), *self._shape).astype(self.dtype)

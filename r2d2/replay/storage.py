@@ -1,0 +1,91 @@
+"""Rows of steps, each held once: one ring of rows for each environment.
+
+A row is a step (observation, action, reward, flags) or an episode's final observation. The rows of one
+environment follow each other in time, so a sequence is a run of rows of one ring. Positions count the rows
+of an environment since the beginning and never wrap; row numbers are where they lie in memory.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from r2d2.replay.spaces import ActionSpec, ObservationSpec
+
+FIRST = 1
+"""Flag of an episode's first step."""
+TERMINATED = 2
+TRUNCATED = 4
+FINAL = 8
+"""Flag of a final observation: a row without action or reward."""
+
+
+class StepStorage:
+    """Rings of ``rows_per_env`` rows for ``num_envs`` environments.
+
+    Args:
+        observations: leaves of an observation.
+        actions: held as action indices, at the dtype of their space.
+        num_envs: number of rings.
+        rows_per_env: rows of each ring.
+    """
+
+    def __init__(self, observations: ObservationSpec, actions: ActionSpec, num_envs: int, rows_per_env: int) -> None:
+        self.num_envs = num_envs
+        self.rows_per_env = rows_per_env
+        rows = num_envs * rows_per_env
+        self.observations = [np.zeros((rows, *leaf.shape), leaf.dtype) for leaf in observations.leaves]
+        self.action = np.zeros(rows, actions.dtype)
+        self.reward = np.zeros(rows, np.float32)
+        self.flags = np.zeros(rows, np.uint8)
+        self.position = np.zeros(num_envs, np.int64)
+        """Rows written to each ring since the beginning."""
+
+    @staticmethod
+    def bytes_per_row(observations: ObservationSpec, actions: ActionSpec) -> int:
+        """Bytes of one row."""
+        leaves = sum(leaf.dtype.itemsize * math.prod(leaf.shape) for leaf in observations.leaves)
+        return leaves + actions.dtype.itemsize + np.dtype(np.float32).itemsize + 1
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows, used or not."""
+        return sum(a.nbytes for a in (*self.observations, self.action, self.reward, self.flags))
+
+    def rows(self, envs: NDArray[Any], positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Row numbers of ``positions`` in the rings of ``envs`` (broadcast against each other)."""
+        return envs * self.rows_per_env + positions % self.rows_per_env
+
+    def append_steps(
+        self,
+        envs: NDArray[np.int64],
+        observations: list[NDArray[Any]],
+        action: NDArray[np.int64],
+        reward: NDArray[Any],
+        flags: NDArray[np.uint8],
+    ) -> None:
+        """Write the next row of each of ``envs``; all arrays are ``[len(envs), ...]``."""
+        rows = self.rows(envs, self.position[envs])
+        for stored, new in zip(self.observations, observations, strict=True):
+            stored[rows] = new
+        self.action[rows] = action
+        self.reward[rows] = reward
+        self.flags[rows] = flags
+        self.position[envs] += 1
+
+    def append_final(self, envs: NDArray[np.int64], observations: list[NDArray[Any]]) -> None:
+        """Write the final observation of each of ``envs`` as its next row."""
+        nothing = np.zeros(len(envs), np.int64)
+        self.append_steps(envs, observations, nothing, nothing, np.full(len(envs), FINAL, np.uint8))
+
+    def oldest_position(self) -> NDArray[np.int64]:
+        """The oldest position still held in each ring, int64[num_envs]."""
+        return np.maximum(self.position - self.rows_per_env, 0)
+
+    def num_steps(self) -> int:
+        """Steps held; final observations are not steps."""
+        held = np.minimum(self.position, self.rows_per_env)
+        flags = self.flags.reshape(self.num_envs, -1)
+        finals = sum(int(np.count_nonzero(flags[env, : held[env]] & FINAL)) for env in range(self.num_envs))
+        return int(held.sum()) - finals

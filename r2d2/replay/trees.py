@@ -1,0 +1,67 @@
+"""Nested dicts, tuples and lists of arrays: the little that the replay needs of trees.
+
+A leaf is whatever is not a dict, tuple or list. The tools of TensorFlow and optree would do as well, but the
+replay must not need them.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+Tree = Any
+
+
+def leaves(tree: Tree) -> list[Any]:
+    """The leaves from left to right; the values of a dict in the order of its keys' insertion."""
+    if isinstance(tree, dict):
+        return [leaf for value in tree.values() for leaf in leaves(value)]
+    if isinstance(tree, tuple | list):
+        return [leaf for value in tree for leaf in leaves(value)]
+    return [tree]
+
+
+def named_leaves(tree: Tree, name: str) -> list[tuple[str, Any]]:
+    """The leaves with their paths, for messages: ``state['h']``, ``observation[0]``."""
+    if isinstance(tree, dict):
+        return [leaf for key, value in tree.items() for leaf in named_leaves(value, f"{name}[{key!r}]")]
+    if isinstance(tree, tuple | list):
+        return [leaf for i, value in enumerate(tree) for leaf in named_leaves(value, f"{name}[{i}]")]
+    return [(name, tree)]
+
+
+def build(like: Tree, new_leaves: list[Any]) -> Tree:
+    """A tree of the structure of ``like`` with other leaves."""
+    return _build(like, iter(new_leaves))
+
+
+def _build(like: Tree, supply: Iterator[Any]) -> Tree:
+    if isinstance(like, dict):
+        return {key: _build(value, supply) for key, value in like.items()}
+    if isinstance(like, tuple | list):
+        parts = [_build(value, supply) for value in like]
+        return type(like)(*parts) if hasattr(like, "_fields") else type(like)(parts)
+    return next(supply)
+
+
+def leaves_like(like: Tree, tree: Tree, name: str) -> list[Any]:
+    """The leaves of ``tree`` in the order of ``like``.
+
+    Raises:
+        ValueError: ``tree`` is not nested as ``like`` is; the message names the place.
+    """
+    if isinstance(like, dict):
+        if not isinstance(tree, dict) or set(tree) != set(like):
+            found = f"a dict of {sorted(tree, key=str)}" if isinstance(tree, dict) else type(tree).__name__
+            raise ValueError(f"{name} must be a dict of {sorted(like, key=str)}, not {found}")
+        return [leaf for key in like for leaf in leaves_like(like[key], tree[key], f"{name}[{key!r}]")]
+    if isinstance(like, tuple | list):
+        if not isinstance(tree, tuple | list) or len(tree) != len(like):
+            found = f"{len(tree)}" if isinstance(tree, tuple | list) else f"a {type(tree).__name__}"
+            raise ValueError(f"{name} must be a sequence of {len(like)} parts, not {found}")
+        return [
+            leaf
+            for i, (old, new) in enumerate(zip(like, tree, strict=True))
+            for leaf in leaves_like(old, new, f"{name}[{i}]")
+        ]
+    if isinstance(tree, dict | tuple):
+        raise ValueError(f"{name} must be one array, not a {type(tree).__name__}")
+    return [tree]
