@@ -26,9 +26,9 @@ def unscale(y: tf.Tensor, epsilon: float = 1e-3) -> tf.Tensor:
     """h⁻¹(y) = sign(y) t (t + 2) with t = 2|y| / ((1 + 2ε) + sqrt((1 + 2ε)² + 4ε|y|)).
 
     For x >= 0 put t = sqrt(x + 1) - 1, so that x = t (t + 2). Then h(x) = y reads ε t² + (1 + 2ε) t = y,
-    and t is its positive root, written with the square root in the denominator. The form found in
-    textbooks subtracts two nearly equal numbers there, divides what is left by 2ε, and loses three to
-    seven digits in float32. This one subtracts nothing and holds for ε = 0 too.
+    and t is its positive root, written with the square root in the denominator, where nothing cancels.
+    The form found in the literature subtracts two nearly equal numbers and divides what is left by 2ε:
+    in float32 its error is 2e-4 at x = 1 and 40% at x = 1e-4. This one also holds for ε = 0.
 
     Args:
         y: float32 of any shape, rescaled values.

@@ -63,12 +63,11 @@ def n_step_double_q_targets(
     tf.debugging.assert_rank(online_q, 3, message="online_q must be [batch, time, action]")
     tf.debugging.assert_rank(target_q, 3, message="target_q must be [batch, time, action]")
 
-    num_steps = tf.shape(reward)[1] - 1
-    step = tf.range(num_steps)
+    step = tf.range(tf.shape(reward)[1] - 1)
     final_row = unroll_length[:, None] - 1
     valid = step < final_row  # [B, W - 1]
-    # m; where there is no step it is 1 rather than nothing, which keeps the look-ups below in range.
-    length = tf.clip_by_value(final_row - step, 1, n_step)
+    # Where there is no step m is 1 rather than 0 or less, to keep the look-ups below in range.
+    m = tf.clip_by_value(final_row - step, 1, n_step)
 
     best_action = tf.argmax(online_q, axis=-1, output_type=tf.int32)
     value = tf.gather(target_q, best_action, batch_dims=2)
@@ -76,12 +75,12 @@ def n_step_double_q_targets(
         value = unscale(value, rescaling_epsilon)
     # The value of where each step led: row t + 1, or nothing if the step was terminal.
     successor_value = tf.where(terminated[:, :-1], 0.0, value[:, 1:])
-    bootstrap = tf.gather(successor_value, step + length - 1, batch_dims=1)
-    discount = tf.gather(tf.constant([gamma**i for i in range(n_step + 1)], tf.float32), length)
+    bootstrap = tf.gather(successor_value, step + m - 1, batch_dims=1)
+    discount = tf.gather(tf.constant([gamma**i for i in range(n_step + 1)], tf.float32), m)
 
     # Rewards beyond the last step count as 0, so that a sum over n steps is the sum over m.
-    rewards = tf.pad(tf.where(valid, reward[:, :-1], 0.0), [[0, 0], [0, n_step - 1]])
-    reward_sum = tf.add_n([gamma**i * rewards[:, i : i + num_steps] for i in range(n_step)])
+    rewards = tf.pad(tf.where(valid, reward[:, :-1], 0.0), [[0, 0], [0, n_step]])
+    reward_sum = tf.add_n([gamma**i * rewards[:, i : i - n_step] for i in range(n_step)])
 
     target = reward_sum + discount * bootstrap
     if rescaling_epsilon is not None:

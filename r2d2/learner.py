@@ -1,0 +1,228 @@
+"""One R2D2 update as one compiled function: burn-in of both networks, targets, loss, gradient step, priorities.
+
+Source: Kapturowski et al. (ICLR 2019), sections 2.3 and 3; the double-Q target is that of van Hasselt et al. (2016).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from r2d2.burn_in import burn_in
+from r2d2.losses import sequence_loss, sequence_priorities
+from r2d2.network import RecurrentQNetwork
+from r2d2.replay.batch import Batch
+from r2d2.targets import n_step_double_q_targets
+
+
+@dataclass(frozen=True)
+class LearnerSettings:
+    """Numbers of the update; the defaults are the paper's (R2D2, table 2 of the appendix).
+
+    Raises:
+        ValueError: a number is out of its range, or both or neither of ``target_period`` and ``target_mixing`` given.
+    """
+
+    n_step: int = 5
+    """Steps of reward in a target; that of the replay's geometry."""
+    gamma: float = 0.997
+    """Discount of one step."""
+    eta: float = 0.9
+    """Priority of a sequence: ``eta * max + (1 - eta) * mean`` of its absolute TD errors."""
+    rescaling_epsilon: float | None = 1e-3
+    """Epsilon of the value rescaling; None for no rescaling."""
+    huber_delta: float | None = None
+    """TD errors beyond this count linearly in the loss; None for half the square everywhere."""
+    learning_rate: float = 1e-4
+    """Of Adam."""
+    adam_epsilon: float = 1e-3
+    """Of Adam; small tasks want far less than the paper's."""
+    max_gradient_norm: float = 40.0
+    """Gradients are scaled down to this global norm."""
+    target_period: int | None = 2500
+    """Updates between copies of the online weights to the target network."""
+    target_mixing: float | None = None
+    """Share of the online weights mixed into the target network at every update, instead of copies."""
+
+    def __post_init__(self) -> None:
+        _require(self, "n_step", lambda v: v >= 1, "at least 1")
+        _require(self, "gamma", lambda v: 0 <= v <= 1, "in [0, 1]")
+        _require(self, "eta", lambda v: 0 <= v <= 1, "in [0, 1]")
+        _require(self, "rescaling_epsilon", lambda v: v is None or v >= 0, "None or at least 0")
+        _require(self, "huber_delta", lambda v: v is None or v > 0, "None or greater than 0")
+        for name in ("learning_rate", "adam_epsilon", "max_gradient_norm"):
+            _require(self, name, lambda v: v > 0, "greater than 0")
+        if (self.target_period is None) == (self.target_mixing is None):
+            raise ValueError(
+                f"target_period={self.target_period} and target_mixing={self.target_mixing}: "
+                "exactly one must be given, the other None"
+            )
+        _require(self, "target_period", lambda v: v is None or v >= 1, "None or at least 1")
+        _require(self, "target_mixing", lambda v: v is None or 0 < v <= 1, "None or in (0, 1]")
+
+
+def _require(settings: Any, name: str, allowed: Callable[[Any], bool], words: str) -> None:
+    value = getattr(settings, name)
+    if not allowed(value):
+        raise ValueError(f"{name}={value} must be {words}")
+
+
+class Errors(NamedTuple):
+    """TD errors of a batch; T is the longest unroll but its last row."""
+
+    td_error: Any
+    """float32[B, T], target minus Q-value of the action taken, rescaled if values are."""
+    mask: Any
+    """bool[B, T], True at trained steps."""
+    q_taken: Any
+    """float32[B, T], Q-values of the actions taken."""
+
+
+class Update(NamedTuple):
+    """What one update did."""
+
+    loss: float
+    priorities: NDArray[np.float32]
+    """float32[B], for `SequenceReplay.update_priorities`."""
+    gradient_norm: float
+    """Global norm before clipping."""
+    mean_q: float
+    """Mean Q-value of the actions taken, over the trained steps."""
+
+
+class DivergenceError(RuntimeError):
+    """The loss or its gradient is not finite. The weights are those before the update."""
+
+    def __init__(self, update: int, loss: float, gradient_norm: float, keys: NDArray[np.int64]) -> None:
+        self.update, self.keys = update, keys
+        super().__init__(
+            f"update {update} diverged: loss {loss}, gradient norm {gradient_norm}; "
+            f"its sequences have the keys {keys.tolist()}. Weights are left as they were before it. "
+            "A smaller learning_rate, or a look at the environment's rewards, may help"
+        )
+
+
+def td_errors(
+    network: RecurrentQNetwork, target_network: RecurrentQNetwork, batch: Batch, settings: LearnerSettings
+) -> Errors:
+    """TD errors of the trained steps, differentiable with respect to the weights of ``network`` only.
+
+    Both networks start from the stored state and burn in with their own weights.
+    """
+    state = burn_in(network, batch.state, batch.prefix, batch.prefix_length)
+    target_state = burn_in(target_network, batch.state, batch.prefix, batch.prefix_length)
+    q_values, _ = network.unroll(batch.unroll, state)
+    target_q_values, _ = target_network.unroll(batch.unroll, target_state)
+    targets = n_step_double_q_targets(
+        reward=batch.reward * network.reward_scale,
+        terminated=batch.terminated,
+        unroll_length=batch.unroll_length,
+        online_q=q_values,
+        target_q=target_q_values,
+        n_step=settings.n_step,
+        gamma=settings.gamma,
+        rescaling_epsilon=settings.rescaling_epsilon,
+    )
+    q_taken = tf.gather(q_values[:, :-1], batch.action[:, :-1], batch_dims=2)
+    mask = tf.sequence_mask(batch.train_length, tf.shape(q_taken)[1])
+    return Errors(tf.where(mask, targets - q_taken, 0.0), mask, q_taken)
+
+
+class Learner:
+    """Trains ``network`` on batches of sequences; owns the target network and the optimizer.
+
+    Args:
+        network: the online network, trained in place.
+        settings: numbers of the update.
+    """
+
+    def __init__(self, network: RecurrentQNetwork, settings: LearnerSettings) -> None:
+        self.network = network
+        self.target_network = network.copy()
+        self.settings = settings
+        self.optimizer = keras.optimizers.Adam(settings.learning_rate, epsilon=settings.adam_epsilon)
+        self.optimizer.build(network.trainable_variables)
+        self.updates = 0
+        """Updates made."""
+        self._compiled = tf.function(
+            self._update, input_signature=[batch_signature(network), tf.TensorSpec([], tf.bool)]
+        )
+
+    @property
+    def traces(self) -> int:
+        """How often the update has been traced; 1 however the batches differ in size and length."""
+        return int(self._compiled.experimental_get_tracing_count())
+
+    def update(self, batch: Batch) -> Update:
+        """Train on one batch, of any number of sequences.
+
+        Raises:
+            DivergenceError: the loss or its gradient is not finite; nothing has been changed then.
+        """
+        period = self.settings.target_period
+        copy_now = period is not None and (self.updates + 1) % period == 0
+        numbers, priorities = self._compiled(batch, copy_now)
+        loss, gradient_norm, mean_q = numbers.numpy().tolist()
+        if not np.isfinite(gradient_norm + loss):
+            raise DivergenceError(self.updates + 1, loss, gradient_norm, batch.keys)
+        self.updates += 1
+        return Update(loss, priorities.numpy(), gradient_norm, mean_q)
+
+    def _update(self, batch: Batch, copy_now: Any) -> tuple[Any, Any]:
+        variables = self.network.trainable_variables
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([variable.value for variable in variables])
+            errors = td_errors(self.network, self.target_network, batch, self.settings)
+            loss = sequence_loss(errors.td_error, errors.mask, batch.importance_weights, self.settings.huber_delta)
+        gradients = tape.gradient(loss, [variable.value for variable in variables])
+        gradients, norm = tf.clip_by_global_norm(gradients, self.settings.max_gradient_norm)
+        tf.cond(
+            tf.math.is_finite(norm) & tf.math.is_finite(loss),
+            lambda: self._step(gradients, copy_now),
+            lambda: tf.constant(False),
+        )
+        priorities = sequence_priorities(errors.td_error, errors.mask, self.settings.eta)
+        mean_q = tf.reduce_mean(tf.boolean_mask(errors.q_taken, errors.mask))
+        return tf.stack([loss, norm, mean_q]), priorities
+
+    def _step(self, gradients: list[Any], copy_now: Any) -> Any:
+        """Apply the gradients, then move the target network."""
+        self.optimizer.apply(gradients, self.network.trainable_variables)
+        pairs = list(zip(self.target_network.weights, self.network.weights, strict=True))
+        if self.settings.target_mixing is None:
+            tf.cond(copy_now, lambda: _mix(pairs, 1.0), lambda: tf.constant(False))
+        else:
+            _mix(pairs, self.settings.target_mixing)
+        return tf.constant(True)
+
+
+def _mix(pairs: list[tuple[Any, Any]], share: float) -> Any:
+    for target, online in pairs:
+        target.assign(online if share == 1.0 else target + share * (online - target))
+    return tf.constant(True)
+
+
+def batch_signature(network: RecurrentQNetwork) -> Batch:
+    """Tensor specifications of a batch for ``network``, of any number of sequences of any length."""
+
+    def spec(dtype: Any, *shape: None) -> Any:
+        return tf.TensorSpec(shape, dtype)
+
+    return Batch(
+        keys=spec(tf.int64, None),
+        importance_weights=spec(tf.float32, None),
+        state=network.state_signature,
+        prefix=network.inputs_signature,
+        prefix_length=spec(tf.int32, None),
+        unroll=network.inputs_signature,
+        unroll_length=spec(tf.int32, None),
+        train_length=spec(tf.int32, None),
+        action=spec(tf.int32, None, None),
+        reward=spec(tf.float32, None, None),
+        terminated=spec(tf.bool, None, None),
+        truncated=spec(tf.bool, None, None),
+    )
