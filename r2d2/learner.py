@@ -157,6 +157,11 @@ class Learner:
         """How often the update has been traced; 1 however the batches differ in size and length."""
         return int(self._compiled.experimental_get_tracing_count())
 
+    def set_reward_scale(self, factor: float) -> None:
+        """What both networks multiply rewards by from now on."""
+        for network in (self.network, self.target_network):
+            network.reward_scale.assign(factor)
+
     def update(self, batch: Batch) -> Update:
         """Train on one batch, of any number of sequences.
 
@@ -191,8 +196,9 @@ class Learner:
 
     def _step(self, gradients: list[Any], copy_now: Any) -> Any:
         """Apply the gradients, then move the target network."""
-        self.optimizer.apply(gradients, self.network.trainable_variables)
-        pairs = list(zip(self.target_network.weights, self.network.weights, strict=True))
+        variables = self.network.trainable_variables
+        self.optimizer.apply(gradients, variables)
+        pairs = list(zip(self.target_network.trainable_variables, variables, strict=True))
         if self.settings.target_mixing is None:
             tf.cond(copy_now, lambda: _mix(pairs, 1.0), lambda: tf.constant(False))
         else:

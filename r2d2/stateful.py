@@ -41,6 +41,10 @@ class StatefulNetwork:
         """The states that the next call starts from, arrays ``[batch_size, ...]`` (copies)."""
         return tuple(part.numpy() for part in self._state)
 
+    def state_tensors(self) -> State:
+        """The same as tensors, for use inside a `tf.function`."""
+        return tuple(tf.identity(part) for part in self._state)
+
     def restore(self, state: State) -> None:
         """Start from ``state``, ``[batch_size, ...]``.
 
@@ -89,13 +93,13 @@ class StatefulNetwork:
             prefix: ``[batch_size, time, ...]``, right-padded; time may be 0.
             lengths: int32[batch_size], steps of each row, 0 to time; default: all.
         """
-        batch, time = np.shape(prefix.previous_action)
-        self._check_batch(batch)
-        steps = tf.fill([batch], time) if lengths is None else tf.convert_to_tensor(lengths, tf.int32)
-        if not tf.is_tensor(lengths) or tf.executing_eagerly():
-            asked = np.asarray(steps)
-            if asked.shape != (batch,) or asked.min() < 0 or asked.max() > time:
-                raise ValueError(f"lengths={asked.tolist()} must be {batch} numbers from 0 to {time}")
+        self._check_batch(prefix.previous_action.shape[0])
+        time = tf.shape(prefix.previous_action)[1]
+        steps = tf.fill([self.batch_size], time) if lengths is None else tf.convert_to_tensor(lengths, tf.int32)
+        if tf.executing_eagerly():
+            asked, most = steps.numpy(), int(time)
+            if asked.shape != (self.batch_size,) or asked.min() < 0 or asked.max() > most:
+                raise ValueError(f"lengths={asked.tolist()} must be {self.batch_size} numbers from 0 to {most}")
         self._assign(self._warm(self.network, tuple(self._state), _tensors(prefix), steps))
 
     def __call__(self, inputs: Inputs) -> Any:

@@ -1,0 +1,112 @@
+"""Evaluation: greedy episodes on fresh environments."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+from agents.acting import Actor
+from agents.config import Config
+from agents.episodes import EpisodeStream
+from agents.make_envs import make_envs
+from agents.networks import make_network
+from r2d2.network import RecurrentQNetwork
+from r2d2.replay.spaces import ActionSpec
+from r2d2.weights import load_weights
+
+MOST_ENVS = 20
+"""Environments that an evaluation steps together."""
+
+
+class EvaluationResult(NamedTuple):
+    """Undiscounted returns and lengths of the episodes."""
+
+    returns: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+
+
+class Evaluator:
+    """Plays greedy episodes with the weights that ``network`` has at the time.
+
+    Every environment of the vector plays the same number of episodes: to take whichever episodes end first would
+    favour short ones.
+    """
+
+    def __init__(self, network: RecurrentQNetwork, env_id: str) -> None:
+        self._network = network
+        self._env_id = env_id
+        self._action_spec = ActionSpec(network.action_space)
+        self._actors: dict[int, Actor] = {}
+
+    def evaluate(self, episodes: int, seed: int) -> EvaluationResult:
+        """``episodes`` greedy episodes on environments made afresh and seeded with ``seed``."""
+        num_envs = min(episodes, MOST_ENVS)
+        actor = self._actors.setdefault(num_envs, Actor(self._network, num_envs))
+        return play(make_envs(self._env_id, num_envs), actor, self._action_spec, episodes, seed)
+
+
+def play(
+    envs: VectorEnv[Any, Any, Any],
+    actor: Actor,
+    action_spec: ActionSpec,
+    episodes: int,
+    seed: int,
+    after_step: Callable[[], None] | None = None,
+) -> EvaluationResult:
+    """Play ``episodes`` greedy episodes; ``after_step`` is called after every step of the environments."""
+    quota = np.full(envs.num_envs, episodes // envs.num_envs)
+    quota[: episodes % envs.num_envs] += 1
+    returns: list[float] = []
+    lengths: list[int] = []
+    with EpisodeStream(envs, seed=seed) as stream:
+        while quota.any():
+            q_values, _ = actor.q_values(stream.observation, stream.first)
+            index = q_values.argmax(axis=1)
+            result = stream.step(action_spec.from_index(index))
+            actor.took(index, result.reward)
+            if after_step is not None:
+                after_step()
+            for row, value, length in zip(*result.finished, strict=True):
+                if quota[row]:
+                    quota[row] -= 1
+                    returns.append(float(value))
+                    lengths.append(int(length))
+    return EvaluationResult(np.array(returns), np.array(lengths))
+
+
+def evaluate_run(
+    config: Config,
+    weights: Path,
+    *,
+    episodes: int,
+    seed: int,
+    render: Callable[[Any], None] | None = None,
+    render_mode: str | None = None,
+) -> EvaluationResult:
+    """Greedy episodes with saved weights of a run of ``config``.
+
+    Args:
+        config: the run's configuration.
+        weights: file written by `r2d2.weights.save_weights`.
+        episodes: how many, at least 1.
+        seed: of the environments.
+        render: if given, one environment is played and each of its frames handed over.
+        render_mode: Gymnasium's, of that environment.
+
+    Raises:
+        FileNotFoundError, ValueError: weights are missing, damaged, or of another configuration.
+    """
+    num_envs = 1 if render else min(episodes, MOST_ENVS)
+    envs = make_envs(config.env_id, num_envs, env_kwargs={"render_mode": render_mode} if render_mode else None)
+    network = make_network(config, envs.single_observation_space, envs.single_action_space)
+    load_weights(weights, network)
+    actor = Actor(network, num_envs)
+
+    def show() -> None:
+        if render is not None:
+            render(envs.render())
+
+    return play(envs, actor, ActionSpec(envs.single_action_space), episodes, seed, show)
