@@ -227,14 +227,8 @@ class EpisodeStream:
         return finished
 
 
-def _no_episodes() -> FinishedEpisodes:
-    none = FinishedEpisodes(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int64))
-    for array in none:
-        array.flags.writeable = False  # one object serves all steps that end nothing
-    return none
-
-
-_NONE_FINISHED = _no_episodes()
+# Serves every step that ends nothing.
+_NONE_FINISHED = FinishedEpisodes(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int64))
 
 
 def _mode_of(envs: VectorEnv[Any, Any, Any], given: AutoresetMode | str | None) -> AutoresetMode:

@@ -41,20 +41,36 @@ def fused_lstm(layer: Any, inputs: Any, state: tuple[Any, Any]) -> tuple[Any, An
     Returns:
         ``h`` and ``c`` after each step, each float32[time, batch, units].
     """
-    hidden, cell = state
     inputs = tf.transpose(inputs, [1, 0, 2])
-    unused_peephole = tf.zeros([layer.units])
-    result = tf.raw_ops.BlockLSTMV2(
-        seq_len_max=tf.cast(tf.shape(inputs)[0], tf.int64),
-        x=inputs,
-        cs_prev=cell,
-        h_prev=hidden,
-        w=tf.concat([layer.cell.kernel, layer.cell.recurrent_kernel], axis=0),
-        wci=unused_peephole,
-        wcf=unused_peephole,
-        wco=unused_peephole,
-        b=tf.convert_to_tensor(layer.cell.bias),
-        cell_clip=0.0,
-        use_peephole=False,
-    )
-    return result.h, result.cs
+    weights = tf.concat([layer.cell.kernel, layer.cell.recurrent_kernel], axis=0)
+    hidden, cell = _block_lstm(inputs, *state, weights, tf.convert_to_tensor(layer.cell.bias))
+    return hidden, cell
+
+
+@tf.custom_gradient
+def _block_lstm(inputs: Any, hidden: Any, cell: Any, weights: Any, bias: Any) -> Any:
+    """The kernel with its own gradient.
+
+    TensorFlow registers the gradient kernel of the first `BlockLSTM` for `BlockLSTMV2` too, which has its gates in
+    another order: what automatic differentiation gives there is wrong (seen in TensorFlow 2.21).
+    """
+    unused_peephole = tf.zeros_like(bias[: bias.shape[0] // 4])
+    arguments = {
+        "seq_len_max": tf.cast(tf.shape(inputs)[0], tf.int64),
+        "x": inputs,
+        "cs_prev": cell,
+        "h_prev": hidden,
+        "w": weights,
+        "wci": unused_peephole,
+        "wcf": unused_peephole,
+        "wco": unused_peephole,
+        "b": bias,
+        "use_peephole": False,
+    }
+    run = tf.raw_ops.BlockLSTMV2(**arguments, cell_clip=0.0)
+
+    def gradient(hidden_gradient: Any, cell_gradient: Any) -> tuple[Any, ...]:
+        back = tf.raw_ops.BlockLSTMGradV2(**arguments, **run._asdict(), h_grad=hidden_gradient, cs_grad=cell_gradient)
+        return back.x_grad, back.h_prev_grad, back.cs_prev_grad, back.w_grad, back.b_grad
+
+    return (run.h, run.cs), gradient

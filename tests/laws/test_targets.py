@@ -85,8 +85,8 @@ def random_unrolls(
 ) -> Unrolls:
     """A batch whose row k has `unroll_lengths[k]` valid rows and ends as `ends[k]` says.
 
-    Everything that the targets must not read holds `garbage`, or True: rows that are padding, and the
-    reward and the end of the last valid row, on which no step of this sequence was taken.
+    Everything that the targets must not read holds `garbage`, or flags drawn at random: rows that are
+    padding, and the reward and the end of the last valid row, on which no step of this sequence was taken.
     """
     random = np.random.default_rng(seed)
     batch, width = len(unroll_lengths), max(unroll_lengths) + padding
@@ -96,7 +96,7 @@ def random_unrolls(
     terminated = np.zeros((batch, width), bool)
     for k, (length, end) in enumerate(zip(unroll_lengths, ends, strict=True)):
         terminated[k, length - 2] = end == "terminated"
-        terminated[k, length - 1 :] = True
+        terminated[k, length - 1 :] = random.integers(2, size=width - length + 1)
         reward[k, length - 1 :] = garbage
         online_q[k, length:] = target_q[k, length:] = garbage
     return Unrolls(reward, terminated, np.array(unroll_lengths, np.int32), online_q, target_q)
