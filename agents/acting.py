@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from r2d2.compiled import CompiledFunction
 from r2d2.network import RecurrentQNetwork
 from r2d2.replay import NO_ACTION, Inputs
 from r2d2.stateful import StatefulNetwork
@@ -23,7 +24,14 @@ class Actor:
         self._view = StatefulNetwork(network, num_envs)
         self._previous_action = np.full(num_envs, NO_ACTION, np.int32)
         self._previous_reward = np.zeros(num_envs, np.float32)
-        self._compiled = tf.function(self._step)
+        leaves = [tf.TensorSpec([num_envs, *leaf.shape], leaf.dtype) for leaf in network.observation_spec.leaves]
+        self._compiled = CompiledFunction(
+            self._step,
+            network.observation_spec.build(leaves),
+            tf.TensorSpec([num_envs], tf.int32),
+            tf.TensorSpec([num_envs], tf.float32),
+            tf.TensorSpec([num_envs], tf.bool),
+        )
 
     def q_values(self, observation: Any, first: NDArray[np.bool_]) -> tuple[NDArray[np.float32], tuple[Any, ...]]:
         """Read one observation of every environment. N: ``num_envs``.

@@ -117,7 +117,7 @@ def import_tensorflow() -> None:
     """
     hide = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "0"
     if not hide or "tensorflow" in sys.modules:
-        import tensorflow  # noqa: F401
+        import tensorflow
 
         return
     sys.stderr.flush()

@@ -113,7 +113,7 @@ class Config:
     stop_when_solved: bool = True
     """Whether the run ends as soon as an evaluation reaches solved_return."""
     solved_return: float | None = None
-    """Mean return at which the task counts as solved. Default: the threshold that the environment is registered with."""
+    """Mean return at which the task counts as solved. Default: the threshold registered with the environment."""
     report_period: int = 1_000
     """Environment steps between lines of metrics."""
 

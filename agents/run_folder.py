@@ -261,9 +261,7 @@ def _default_path(config: Config) -> Path:
 
 
 def _cannot_be_made(path: Path, error: OSError) -> ValueError:
-    return ValueError(
-        f"out_dir={str(path)!r} cannot be made ({error.strerror}): choose another folder with --out-dir"
-    )
+    return ValueError(f"out_dir={str(path)!r} cannot be made ({error.strerror}): choose another folder with --out-dir")
 
 
 def _versions() -> dict[str, str | None]:

@@ -1,6 +1,5 @@
 """The training loop: act, store, learn, and now and then evaluate and report."""
 
-import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path

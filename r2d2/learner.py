@@ -13,6 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from r2d2.burn_in import burn_in
+from r2d2.compiled import CompiledFunction
 from r2d2.losses import sequence_loss, sequence_priorities
 from r2d2.network import RecurrentQNetwork
 from r2d2.replay.batch import Batch
@@ -148,14 +149,12 @@ class Learner:
         self.optimizer.build(network.trainable_variables)
         self.updates = 0
         """Updates made."""
-        self._compiled = tf.function(
-            self._update, input_signature=[batch_signature(network), tf.TensorSpec([], tf.bool)]
-        )
+        self._compiled = CompiledFunction(self._update, batch_signature(network), tf.TensorSpec([], tf.bool))
 
     @property
     def traces(self) -> int:
         """How often the update has been traced; 1 however the batches differ in size and length."""
-        return int(self._compiled.experimental_get_tracing_count())
+        return self._compiled.traces
 
     def set_reward_scale(self, factor: float) -> None:
         """What both networks multiply rewards by from now on."""

@@ -43,7 +43,8 @@ def fused_lstm(layer: Any, inputs: Any, state: tuple[Any, Any]) -> tuple[Any, An
     """
     inputs = tf.transpose(inputs, [1, 0, 2])
     weights = tf.concat([layer.cell.kernel, layer.cell.recurrent_kernel], axis=0)
-    hidden, cell = _block_lstm(inputs, *state, weights, tf.convert_to_tensor(layer.cell.bias))
+    bias = tf.convert_to_tensor(layer.cell.bias)
+    hidden, cell = _block_lstm(inputs, *state, weights, bias)
     return hidden, cell
 
 

@@ -13,7 +13,7 @@ def save_weights(path: Path | str, network: Any) -> None:
     """Write all weights of a Keras model, so that ``path`` holds either the old file or the new one, whole."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {name: np.asarray(variable) for name, variable in _named(network).items()}
+    arrays: dict[str, Any] = {name: np.asarray(variable) for name, variable in _named(network).items()}
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
         np.savez(file, format=np.array(FORMAT), **arrays)

@@ -60,7 +60,7 @@ class Batched(VectorEnv[Any, Any, Any]):
         self.time += 1
         ended = np.full(2, self.time % 2 == 0)
         info = self.info if self.info is not None else {"final_obs": np.full((2, 1), float(self.time))}
-        return np.full((2, 1), -1.0), np.ones(2, np.float32), ended, ~ended & False, info
+        return np.full((2, 1), -1.0), np.ones(2, np.float32), ended, np.zeros(2, bool), info
 
 
 def test_finished_episodes_have_rows_returns_and_lengths() -> None:
@@ -89,9 +89,24 @@ def test_arrays_have_the_stated_dtypes() -> None:
     with EpisodeStream(Batched(), seed=0) as stream:
         result = stream.step([1, 2])
     assert result.reward.dtype == np.float64
-    assert {result.terminated.dtype, result.truncated.dtype, result.active.dtype, stream.first.dtype} == {
-        np.dtype(bool)
-    }
+    flags = (result.terminated, result.truncated, result.active, stream.first)
+    assert [flag.dtype for flag in flags] == [np.dtype(bool)] * 4
+
+
+def test_rewards_and_ends_are_copies_too() -> None:
+    class Reuses(Batched):
+        arrays = (np.zeros(2), np.zeros(2, bool), np.zeros(2, bool))
+
+        def step(self, actions: Any) -> Any:
+            observation, reward, terminated, truncated, info = super().step(actions)
+            for array, values in zip(self.arrays, (reward + self.time, terminated, truncated), strict=True):
+                array[:] = values
+            return observation, *self.arrays, info
+
+    with EpisodeStream(Reuses(), seed=0) as stream:
+        results = [stream.step([1, 1]) for _ in range(3)]
+    assert [result.reward.tolist() for result in results] == [[2, 2], [3, 3], [4, 4]]
+    assert [result.terminated.tolist() for result in results] == [[False] * 2, [True] * 2, [False] * 2]
 
 
 def test_wrapped_environments_are_read_through_their_wrappers() -> None:
@@ -107,6 +122,7 @@ def test_wrapped_environments_are_read_through_their_wrappers() -> None:
 def test_gymnasiums_own_fast_cart_pole_makes_whole_episodes() -> None:
     envs = gymnasium.make_vec("CartPole-v1", num_envs=4, vectorization_mode="vector_entry_point", max_episode_steps=9)
     lengths: list[int] = []
+    ended_in_last_call = 0
     with EpisodeStream(envs, seed=0) as stream:
         for call in range(50):
             assert (np.abs(stream.observation[stream.first]) <= 0.05).all()  # where every episode begins
@@ -114,8 +130,7 @@ def test_gymnasiums_own_fast_cart_pole_makes_whole_episodes() -> None:
             result = stream.step(np.array([0, 1, call % 2, call % 2]))
             lengths += result.finished.lengths.tolist()
             assert (result.reward == result.active).all()
-            if call > 0:
-                assert np.count_nonzero(~result.active) == ended_in_last_call
+            assert np.count_nonzero(~result.active) == ended_in_last_call
             ended_in_last_call = len(lengths) - ends_before
     assert len(lengths) > 4
     assert max(lengths) == 9

@@ -33,7 +33,11 @@ class Env(gymnasium.Env):
         self.size = size
         if fails == "always":
             raise FileNotFoundError("no level\\n of that name")
-        if fails == "in workers" and os.getpid() != PARENT:
+        if fails == "in one worker" and os.getpid() != PARENT:
+            try:
+                os.close(os.open(__file__ + ".died", os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                return
             os._exit(1)
         if fails == "dynamic space":
             self.observation_space = gymnasium.spaces.Sequence(gymnasium.spaces.Discrete(2))
@@ -148,11 +152,12 @@ def test_a_space_that_cannot_be_shared_says_so() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_workers_that_die_at_once_leave_none_behind(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_worker_that_dies_at_once_takes_the_others_with_it(capfd: pytest.CaptureFixture[str]) -> None:
     before = multiprocessing.active_children()
-    with pytest.raises(ValueError, match=r"cannot be made: .*Error.* Does mode='sync' work\?$"):
-        make_envs("make_envs_test_module:MakeEnvsTest-v0", 3, mode="async", env_kwargs={"fails": "in workers"})
+    with pytest.raises(ValueError, match=r"cannot be made: .*Error.* Does mode='sync' work\?$") as caught:
+        make_envs("make_envs_test_module:MakeEnvsTest-v0", 3, mode="async", env_kwargs={"fails": "in one worker"})
     assert multiprocessing.active_children() == before
+    assert caught.value.__cause__ is not None  # whose traceback would hold the other workers
     capfd.readouterr()
 
 
