@@ -112,11 +112,12 @@ def is_refusal(error: BaseException) -> bool:
 def import_tensorflow() -> None:
     """Import TensorFlow without the lines that it writes to stderr whatever happens.
 
-    Some of them come before TensorFlow has read ``TF_CPP_MIN_LOG_LEVEL``, so that stderr is held back during
-    the import; all else that was written there follows after it. ``TF_CPP_MIN_LOG_LEVEL=0`` shows everything.
+    ``TF_CPP_MIN_LOG_LEVEL`` is 3 (nothing) unless it is set. As TensorFlow writes some lines before it has read
+    that, stderr is held back during the import; what the level does not hide follows after it.
     """
-    hide = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "0"
-    if not hide or "tensorflow" in sys.modules:
+    level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    hidden = "IWE"[: int(level) if level in ("1", "2", "3") else 0]
+    if not hidden or "tensorflow" in sys.modules:
         import tensorflow
 
         return
@@ -132,14 +133,18 @@ def import_tensorflow() -> None:
             os.close(shown)
             held.seek(0)
             for line in held.read().decode(errors="replace").splitlines():
-                if not _TENSORFLOW_LOG.match(line):
+                entry = _TENSORFLOW_LOG.match(line)
+                if not (entry and entry["severity"] in hidden) and "before absl::InitializeLog()" not in line:
                     print(line, file=sys.stderr)
 
 
-# "I0000 00:00:1700000000.123456    4242 port.cc:153] oneDNN ...", and what comes before the first of these.
-_TENSORFLOW_LOG = re.compile(
-    r"[IWE]\d{4} \d\d:\d\d:[\d.]+ +\d+ \S+:\d+\] |WARNING: All log messages before absl::InitializeLog\(\)"
-)
+# "I0000 00:00:1700000000.123456    4242 port.cc:153] oneDNN custom operations are on."
+_TENSORFLOW_LOG = re.compile(r"(?P<severity>[IWE])\d{4} \d\d:\d\d:[\d.]+ +\d+ \S+:\d+\] ")
+_PEOPLE_SAY = {
+    r"invalid literal for int\(\) with base 10: (.*)": r"must be a whole number, not \1",
+    r"could not convert string to float: (.*)": r"must be a number, not \1",
+    r"no type matching {None}\|(\w+) could be instantiated from \[(.*)\]": r"must be None or \1, not \2",
+}
 _TERMINAL_CODE = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -154,11 +159,17 @@ def _without_box(text: str) -> str:
     message = message.partition(" Got errors:")[0]
     of_option = re.match(r"Error parsing (--?[\w-]+): (.*)", message)
     if of_option:
-        return f"{of_option[1]}: {of_option[2].rstrip('.')}; see --help"
+        what = of_option[2].rstrip(".")
+        for python_says, people_say in _PEOPLE_SAY.items():
+            what = re.sub(python_says, people_say, what)
+        return f"{of_option[1]}: {what}; see --help"
+    required = re.match(r"Missing from \S+: (\S+)", message)
+    if required:
+        return f"{required[1]} is required; see --help"
     of_value = re.match(r"Error parsing \w+: (.*)", message)
     if of_value:  # the dataclass's own check, which says what is allowed
         return of_value[1]
-    return f"{message.rstrip('.')}; see --help"
+    return f"{message[:1].lower()}{message[1:].rstrip('.')}; see --help"
 
 
 def _unknown(arguments: Sequence[str], names: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from r2d2.replay import SequenceGeometry
+from r2d2.settings import LearnerSettings
 
 SequenceStart = Literal["stored_with_burn_in", "stored", "zero"]
 
@@ -27,7 +28,7 @@ class Config:
     total_steps: int = 40_000
     """Environment steps, over all environments."""
     out_dir: str | None = None
-    """The run's own folder. Default: runs/<env-id>/<date and time>."""
+    """The run's own folder. Default: runs/<env-id>/<date and time>_seed<seed>."""
 
     num_envs: int = 8
     """Environments that are acted in together, by one call of the network."""
@@ -41,8 +42,7 @@ class Config:
     overlap: int = 32
     """Trained steps that adjacent sequences of an episode share; smaller than train_length."""
     sequence_start: SequenceStart = "stored_with_burn_in"
-    """Recurrent state at the start of a replayed sequence: stored while acting, then burn-in; stored, without
-    burn-in; or zero (with burn-in if burn_in is not 0)."""
+    """Where a replayed sequence starts: stored state and burn-in, stored state alone, or zero state (and burn-in)."""
     capacity: int = 100_000
     """Rows that the replay holds: steps, and one final observation for each episode."""
     batch_size: int = 32
@@ -72,8 +72,7 @@ class Config:
     rescaling_epsilon: float | None = None
     """Epsilon of the value rescaling (the paper: 1e-3); None for no rescaling."""
     normalize_rewards: bool = True
-    """Whether rewards are divided by the running deviation of discounted returns: learning then does not depend
-    on their scale."""
+    """Whether rewards are divided by the running deviation of returns: their scale then does not matter."""
     huber_delta: float | None = 1.0
     """TD errors beyond this count linearly in the loss; None for half the square everywhere."""
     learning_rate: float = 1e-3
@@ -129,6 +128,8 @@ class Config:
         _require(self, "epsilon_base", lambda v: 0 <= v <= 1, "in [0, 1]")
         _require(self, "replay_ratio", lambda v: math.isfinite(v) and v > 0, "a finite number greater than 0")
         _require(self, "core_units", lambda v: v and min(v) >= 1, "one or more numbers of at least 1")
+        _require(self, "solved_return", lambda v: v is None or math.isfinite(v), "None or a finite number")
+        _ = self.learner_settings  # checks the numbers of the update
         rows = self.geometry.rows_needed * self.num_envs
         if self.capacity < rows:
             raise ValueError(
@@ -141,6 +142,22 @@ class Config:
         """Lengths of the replayed sequences."""
         burn_in = 0 if self.sequence_start == "stored" else self.burn_in
         return SequenceGeometry(burn_in, self.train_length, self.overlap, self.n_step)
+
+    @property
+    def learner_settings(self) -> LearnerSettings:
+        """The numbers of the update."""
+        return LearnerSettings(
+            n_step=self.n_step,
+            gamma=self.gamma,
+            eta=self.eta,
+            rescaling_epsilon=self.rescaling_epsilon,
+            huber_delta=self.huber_delta,
+            learning_rate=self.learning_rate,
+            adam_epsilon=self.adam_epsilon,
+            max_gradient_norm=self.max_gradient_norm,
+            target_period=self.target_period,
+            target_mixing=self.target_mixing,
+        )
 
 
 def _require(config: Config, name: str, allowed: Callable[[Any], Any], words: str) -> None:

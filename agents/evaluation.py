@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gymnasium
 import numpy as np
-from gymnasium.vector import VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
 from agents.acting import Actor
@@ -54,9 +55,8 @@ def play(
     action_spec: ActionSpec,
     episodes: int,
     seed: int,
-    after_step: Callable[[], None] | None = None,
 ) -> EvaluationResult:
-    """Play ``episodes`` greedy episodes; ``after_step`` is called after every step of the environments."""
+    """Play ``episodes`` greedy episodes; closes the environments."""
     quota = np.full(envs.num_envs, episodes // envs.num_envs)
     quota[: episodes % envs.num_envs] += 1
     returns: list[float] = []
@@ -67,8 +67,6 @@ def play(
             index = q_values.argmax(axis=1)
             result = stream.step(action_spec.from_index(index))
             actor.took(index, result.reward)
-            if after_step is not None:
-                after_step()
             for row, value, length in zip(*result.finished, strict=True):
                 if quota[row]:
                     quota[row] -= 1
@@ -99,14 +97,35 @@ def evaluate_run(
     Raises:
         FileNotFoundError, ValueError: weights are missing, damaged, or of another configuration.
     """
-    num_envs = 1 if render else min(episodes, MOST_ENVS)
-    envs = make_envs(config.env_id, num_envs, env_kwargs={"render_mode": render_mode} if render_mode else None)
+    if render is None:
+        envs = make_envs(config.env_id, min(episodes, MOST_ENVS))
+    else:
+        envs = SyncVectorEnv(
+            [lambda: _Shown(gymnasium.make(config.env_id, render_mode=render_mode), render)],
+            autoreset_mode=AutoresetMode.DISABLED,
+        )
     network = make_network(config, envs.single_observation_space, envs.single_action_space)
     load_weights(weights, network)
-    actor = Actor(network, num_envs)
+    return play(envs, Actor(network, envs.num_envs), ActionSpec(envs.single_action_space), episodes, seed)
 
-    def show() -> None:
-        if render is not None:
-            render(envs.render())
 
-    return play(envs, actor, ActionSpec(envs.single_action_space), episodes, seed, show)
+class _Shown(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Hands over each frame: that of a reset when a step follows it, and that of an episode's last step."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], show: Callable[[Any], None]) -> None:
+        super().__init__(env)
+        self._show = show
+        self._first_frame: Any = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        result = self.env.reset(seed=seed, options=options)
+        self._first_frame = self.env.render()
+        return result
+
+    def step(self, action: Any) -> Any:
+        if self._first_frame is not None:
+            self._show(self._first_frame)
+            self._first_frame = None
+        result = self.env.step(action)
+        self._show(self.env.render())
+        return result

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 _BLUE, _ORANGE, _GREEN, _RED, _PURPLE, _SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 _GROUP_COLOURS = (_BLUE, _RED, _GREEN, _PURPLE, _ORANGE, _SKY)
+_LOG_FROM = 30.0  # The loss is drawn on a logarithmic axis if its largest value is so many times its smallest.
 _INK, _QUIET, _RULE = "#222222", "#6F6F6F", "#E2E2E2"
 
 
@@ -49,13 +50,15 @@ def draw_learning_curve(path: Path, history: RunHistory) -> None:
     _title(upper, f"{history.env_id}, seed {history.seed}")
 
     steps, exploring = _series(history.reports, "return_mean")
-    upper.plot(steps, exploring, color=_QUIET, linewidth=1.2, alpha=0.8, label="while exploring, last 100 episodes")
+    if np.isfinite(exploring).any():
+        label = "while exploring, last 100 episodes"
+        upper.plot(steps, exploring, color=_QUIET, linewidth=1.2, alpha=0.8, label=label)
     steps, mean = _series(history.evaluations, "return_mean")
     _, deviation = _series(history.evaluations, "return_std")
-    upper.fill_between(steps, mean - deviation, mean + deviation, color=_BLUE, alpha=0.15, linewidth=0)
-    upper.plot(
-        steps, mean, color=_BLUE, linewidth=2.2, marker="o", markersize=4.5, label="greedy, mean ± standard deviation"
-    )
+    if np.isfinite(mean).any():
+        label = "greedy, mean ± standard deviation"
+        upper.fill_between(steps, mean - deviation, mean + deviation, color=_BLUE, alpha=0.15, linewidth=0)
+        upper.plot(steps, mean, color=_BLUE, linewidth=2.2, marker="o", markersize=4.5, label=label)
     best = [evaluation for evaluation in history.evaluations if evaluation.best]
     if best:
         upper.plot(
@@ -75,11 +78,15 @@ def draw_learning_curve(path: Path, history: RunHistory) -> None:
     _legend(upper)
 
     steps, loss = _series(history.reports, "loss")
-    lower.plot(steps, loss, color=_GREEN, linewidth=1.4)
     lower.set_ylabel("loss")
-    # A loss falls over orders of magnitude; zeros or less have no logarithm.
-    if np.isfinite(loss).any() and np.nanmin(loss) > 0:
-        lower.set_yscale("log")
+    if np.isfinite(loss).any():
+        lower.plot(steps, loss, color=_GREEN, linewidth=1.4)
+        if np.nanmin(loss) > 0 and np.nanmax(loss) >= _LOG_FROM * np.nanmin(loss):
+            lower.set_yscale("log")
+        else:
+            lower.set_ylim(bottom=min(0.0, float(np.nanmin(loss))))
+            lower.locator_params(axis="y", nbins=3)
+            lower.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
     _steps_axis(lower)
     figure.align_ylabels([upper, lower])
     figure.savefig(path, format="png")
@@ -149,9 +156,13 @@ def _figure() -> Figure:
     """A figure of 1200 x 700 pixels that belongs to no window system and to no global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     figure = Figure(figsize=(12, 7), dpi=100, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    engine.set(w_pad=0.2, h_pad=0.2)
     return figure
 
 
@@ -170,14 +181,14 @@ def _title(axes: Axes, text: str) -> None:
 
 
 def _threshold(axes: Axes, solved_return: float) -> None:
-    axes.axhline(solved_return, color=_RED, linewidth=1.4, linestyle=(0, (6, 4)), zorder=1)
+    axes.axhline(solved_return, color=_INK, linewidth=1.3, linestyle=(0, (6, 4)), zorder=1)
     axes.annotate(
         f"solved: {solved_return:g}",
         xy=(0, solved_return),
         xycoords=("axes fraction", "data"),
         xytext=(6, 4),
         textcoords="offset points",
-        color=_RED,
+        color=_INK,
         fontsize=12,
     )
 
@@ -191,4 +202,5 @@ def _steps_axis(axes: Axes) -> None:
 
 
 def _legend(axes: Axes) -> None:
-    axes.legend(loc="best", fontsize=12, frameon=True, framealpha=0.9, edgecolor="none", labelcolor=_INK)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="best", fontsize=12, frameon=True, framealpha=0.9, edgecolor="none", labelcolor=_INK)

@@ -5,7 +5,6 @@ from typing import Any
 from gymnasium import spaces
 
 from agents.config import Config
-from r2d2.learner import LearnerSettings
 from r2d2.network import RecurrentQNetwork
 from r2d2.replay import SequenceReplay
 
@@ -39,20 +38,4 @@ def make_replay(config: Config, network: RecurrentQNetwork, seed: int) -> Sequen
         priority_exponent=config.priority_exponent,
         importance_exponent=config.importance_exponent,
         seed=seed,
-    )
-
-
-def learner_settings(config: Config) -> LearnerSettings:
-    """The numbers of the update in ``config``."""
-    return LearnerSettings(
-        n_step=config.n_step,
-        gamma=config.gamma,
-        eta=config.eta,
-        rescaling_epsilon=config.rescaling_epsilon,
-        huber_delta=config.huber_delta,
-        learning_rate=config.learning_rate,
-        adam_epsilon=config.adam_epsilon,
-        max_gradient_norm=config.max_gradient_norm,
-        target_period=config.target_period,
-        target_mixing=config.target_mixing,
     )

@@ -16,14 +16,18 @@ from agents.env_failures import EnvironmentFailure
 from agents.episodes import EpisodeStream
 from agents.evaluation import Evaluator
 from agents.make_envs import make_envs
-from agents.networks import learner_settings, make_network, make_replay
+from agents.networks import make_network, make_replay
 from agents.reports import Evaluation, Observer, Report, Summary
 from agents.stopwatch import Stopwatch
 from r2d2.learner import Learner, Update
 from r2d2.network import count_parameters
 from r2d2.replay.spaces import ActionSpec
 from r2d2.reward_scale import RewardScale
+from r2d2.staleness import staleness
 from r2d2.weights import save_weights
+
+STALENESS_SEQUENCES = 16
+"""Sequences whose staleness a report measures."""
 
 
 def train(config: Config, run_dir: Path | None = None, observers: Sequence[Observer] = ()) -> Summary:
@@ -49,14 +53,15 @@ class Trainer:
         self.config = config
         self._run_dir = run_dir
         self._observers = observers
-        seeds = np.random.SeedSequence(config.seed).spawn(4)
+        seeds = np.random.SeedSequence(config.seed).spawn(5)
         environment_seed, replay_seed, self._evaluation_seed = (int(s.generate_state(1)[0]) >> 1 for s in seeds[:3])
         self._rng = np.random.default_rng(seeds[3])
+        self._staleness_rng = np.random.default_rng(seeds[4])
         keras.utils.set_random_seed(config.seed)
 
         envs = make_envs(config.env_id, config.num_envs, mode=config.env_mode)
         self.network = make_network(config, envs.single_observation_space, envs.single_action_space)
-        self.learner = Learner(self.network, learner_settings(config))
+        self.learner = Learner(self.network, config.learner_settings)
         self.replay = make_replay(config, self.network, replay_seed)
         self._action_spec = ActionSpec(envs.single_action_space)
         self._actor = Actor(self.network, config.num_envs)
@@ -221,12 +226,24 @@ class Trainer:
             replay_sequences=len(self.replay),
             replay_steps=self.replay.num_steps,
             dropped_priority_updates=self.replay.dropped_updates,
-            staleness=None,
+            staleness=self._staleness(),
         )
         self._reported = (self.env_steps, self.learner.updates, now)
         self._updates = []
         for observer in self._observers:
             observer.reported(report)
+
+    def _staleness(self) -> float | None:
+        """Mean delta-Q at the first trained step of some sequences whose episodes are still held from their start."""
+        keys = self.replay.keys()
+        if not len(keys):
+            return None
+        keys = np.sort(self._staleness_rng.choice(keys, size=min(STALENESS_SEQUENCES, len(keys)), replace=False))
+        played, length, held = self.replay.before(keys)
+        if not held.any():
+            return None
+        measured = staleness(self.network, self.replay.get(keys), played, length)
+        return float(measured.first[held].mean())
 
     def _finish(self, stopped_because: str) -> Summary:
         """Evaluate what is left to evaluate, and sum up."""

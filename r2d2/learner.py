@@ -3,8 +3,6 @@
 Source: Kapturowski et al. (ICLR 2019), sections 2.3 and 3; the double-Q target is that of van Hasselt et al. (2016).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import keras
@@ -17,59 +15,8 @@ from r2d2.compiled import CompiledFunction
 from r2d2.losses import sequence_loss, sequence_priorities
 from r2d2.network import RecurrentQNetwork
 from r2d2.replay.batch import Batch
+from r2d2.settings import LearnerSettings
 from r2d2.targets import n_step_double_q_targets
-
-
-@dataclass(frozen=True)
-class LearnerSettings:
-    """Numbers of the update; the defaults are the paper's (R2D2, table 2 of the appendix).
-
-    Raises:
-        ValueError: a number is out of its range, or both or neither of ``target_period`` and ``target_mixing`` given.
-    """
-
-    n_step: int = 5
-    """Steps of reward in a target; that of the replay's geometry."""
-    gamma: float = 0.997
-    """Discount of one step."""
-    eta: float = 0.9
-    """Priority of a sequence: ``eta * max + (1 - eta) * mean`` of its absolute TD errors."""
-    rescaling_epsilon: float | None = 1e-3
-    """Epsilon of the value rescaling; None for no rescaling."""
-    huber_delta: float | None = None
-    """TD errors beyond this count linearly in the loss; None for half the square everywhere."""
-    learning_rate: float = 1e-4
-    """Of Adam."""
-    adam_epsilon: float = 1e-3
-    """Of Adam; small tasks want far less than the paper's."""
-    max_gradient_norm: float = 40.0
-    """Gradients are scaled down to this global norm."""
-    target_period: int | None = 2500
-    """Updates between copies of the online weights to the target network."""
-    target_mixing: float | None = None
-    """Share of the online weights mixed into the target network at every update, instead of copies."""
-
-    def __post_init__(self) -> None:
-        _require(self, "n_step", lambda v: v >= 1, "at least 1")
-        _require(self, "gamma", lambda v: 0 <= v <= 1, "in [0, 1]")
-        _require(self, "eta", lambda v: 0 <= v <= 1, "in [0, 1]")
-        _require(self, "rescaling_epsilon", lambda v: v is None or v >= 0, "None or at least 0")
-        _require(self, "huber_delta", lambda v: v is None or v > 0, "None or greater than 0")
-        for name in ("learning_rate", "adam_epsilon", "max_gradient_norm"):
-            _require(self, name, lambda v: v > 0, "greater than 0")
-        if (self.target_period is None) == (self.target_mixing is None):
-            raise ValueError(
-                f"target_period={self.target_period} and target_mixing={self.target_mixing}: "
-                "exactly one must be given, the other None"
-            )
-        _require(self, "target_period", lambda v: v is None or v >= 1, "None or at least 1")
-        _require(self, "target_mixing", lambda v: v is None or 0 < v <= 1, "None or in (0, 1]")
-
-
-def _require(settings: Any, name: str, allowed: Callable[[Any], bool], words: str) -> None:
-    value = getattr(settings, name)
-    if not allowed(value):
-        raise ValueError(f"{name}={value} must be {words}")
 
 
 class Errors(NamedTuple):

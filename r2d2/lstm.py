@@ -42,7 +42,11 @@ def fused_lstm(layer: Any, inputs: Any, state: tuple[Any, Any]) -> tuple[Any, An
         ``h`` and ``c`` after each step, each float32[time, batch, units].
     """
     inputs = tf.transpose(inputs, [1, 0, 2])
-    weights = tf.concat([layer.cell.kernel, layer.cell.recurrent_kernel], axis=0)
+    kernel = layer.cell.kernel
+    if inputs.shape[-1] % 2:  # the kernel's products are slow, and it says so, when rows and features are odd
+        inputs = tf.pad(inputs, [[0, 0], [0, 0], [0, 1]])
+        kernel = tf.pad(kernel, [[0, 1], [0, 0]])
+    weights = tf.concat([kernel, layer.cell.recurrent_kernel], axis=0)
     bias = tf.convert_to_tensor(layer.cell.bias)
     hidden, cell = _block_lstm(inputs, *state, weights, bias)
     return hidden, cell

@@ -1,6 +1,7 @@
 """Weights of a network on disk: arrays by name in a NumPy archive, nothing that could run code when loaded."""
 
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def load_weights(path: Path | str, network: Any) -> None:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a whole file of weights: {error}") from error
     if str(arrays.pop("format", "")) != FORMAT:
         raise ValueError(f"{path} is not a file of weights of this software ({FORMAT})")

@@ -4,12 +4,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 # The packages beside this script are used, installed or not, from whichever folder it is run.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tyro.conf import FlagCreatePairsOff, Positional
+from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from agents import cli
 from agents.config import Config
@@ -21,7 +21,7 @@ DESCRIPTION = "Play greedy episodes with the weights that a run has kept, and sa
 class Options:
     """What to evaluate."""
 
-    run_dir: Positional[Path]
+    run_dir: Annotated[Positional[Path], arg(metavar="RUN_DIR")]
     """Folder of a run, as train.py leaves it."""
     episodes: int | None = None
     """Episodes to play. Default: 100, or 1 with --render."""
@@ -111,11 +111,10 @@ def _render_mode(env_id: str) -> str:
     raise cli.BadInput(f"--render: {env_id} has no render mode for people (ansi or human), only {modes}")
 
 
-def _show(frames: Any) -> None:
-    """Print the frame of the one environment; a window has none."""
-    for frame in frames or ():
-        if isinstance(frame, str):
-            print(frame, flush=True)
+def _show(frame: Any) -> None:
+    """Print a frame of text; a window shows itself."""
+    if isinstance(frame, str):
+        print(frame, flush=True)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ from agents.config import Config
 from agents.presets import PRESETS
 
 DESCRIPTION = """\
-Train a recurrent agent (R2D2) in a Gymnasium environment; without options, in a T-maze.
+Train a recurrent agent (R2D2) in a Gymnasium environment.
 
-The options' defaults are those of the preset. Ctrl-C ends a run early and keeps what it has; the exit status is
-then 130.
+The options' defaults are those of the preset; without any option, a T-maze.
+
+Ctrl-C ends a run early and keeps what it has; the exit status is then 130.
 """
 
 
@@ -33,7 +34,7 @@ def configuration(arguments: Sequence[str]) -> Config:
 def _preset_of(arguments: Sequence[str]) -> str:
     """The preset must be known before the other options: it is where their defaults come from."""
     name = "memory"
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip(arguments, [*arguments, ""][1:], strict=True):
         if argument == "--preset":
             name = following
         elif argument.startswith("--preset="):

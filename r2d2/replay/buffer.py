@@ -8,7 +8,7 @@ from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
 from r2d2.replay import snapshot, trees
-from r2d2.replay.batch import Batch, gather_batch
+from r2d2.replay.batch import Batch, Inputs, gather, gather_batch
 from r2d2.replay.consistency import inconsistencies
 from r2d2.replay.geometry import SequenceGeometry
 from r2d2.replay.sequences import SequenceTable
@@ -16,6 +16,9 @@ from r2d2.replay.spaces import ActionSpec, ObservationSpec
 from r2d2.replay.storage import FIRST, TERMINATED, TRUNCATED, StepStorage
 from r2d2.replay.trees import Tree
 from r2d2.replay.writer import Completed, SequenceWriter
+
+_LARGEST_WEIGHT = 1e290
+"""So that no sum of weights can be infinite."""
 
 
 class SequenceReplay:
@@ -38,7 +41,7 @@ class SequenceReplay:
         seed: of the draws.
 
     Raises:
-        TypeError: a space is not supported.
+        TypeError: a space is not supported, or a number is not whole.
         ValueError: a number is out of its range, or the rings would be too short for one sequence.
     """
 
@@ -55,6 +58,9 @@ class SequenceReplay:
         importance_exponent: float = 0.6,
         seed: int = 0,
     ) -> None:
+        for whole_name, whole in (("capacity", capacity), ("num_envs", num_envs)):
+            if isinstance(whole, bool) or not isinstance(whole, int):
+                raise TypeError(f"{whole_name}={whole!r} must be an integer")
         if num_envs < 1:
             raise ValueError(f"num_envs={num_envs} must be at least 1")
         rows_per_env = capacity // num_envs
@@ -144,7 +150,7 @@ class SequenceReplay:
         ended = (ended_by_task | cut_off) & playing
         observations = self.observation_spec.check(observation, n)
         states = self._check_state(state)
-        priorities = _priorities(priority, n)
+        priorities = self._check_priority(priority)
         finals = self._check_final(final_observation, ended) if ended.any() else []
 
         envs = self._all_envs if active is None else np.flatnonzero(playing)
@@ -209,6 +215,23 @@ class SequenceReplay:
         slots = self.table.slots_of(np.atleast_1d(np.asarray(keys, np.int64)))
         return self._gather(slots, np.ones(len(slots), np.float32))
 
+    def before(self, keys: ArrayLike) -> tuple[Inputs, NDArray[np.int32], NDArray[np.bool_]]:
+        """The steps of their episodes before the first trained step of the sequences ``keys`` (int64[n]).
+
+        Returns:
+            The steps ``[n, longest, ...]``, right-padded; their numbers int32[n]; and bool[n], False where the
+            episode's start has been overwritten (the row then holds no step).
+
+        Raises:
+            KeyError: a sequence has been overwritten.
+        """
+        runs = self.table.runs(self.table.slots_of(np.atleast_1d(np.asarray(keys, np.int64))))
+        held = runs.episode_start >= self.storage.oldest_position()[runs.env]
+        length = np.where(held, runs.first + runs.prefix_length - runs.episode_start, 0)
+        start = np.where(held, runs.episode_start, runs.first)
+        steps = gather(self.storage, self.observation_spec, runs.env, runs.episode_start, start, length)
+        return steps.inputs, length.astype(np.int32), held
+
     def keys(self) -> NDArray[np.int64]:
         """Keys of all sequences that can be sampled, oldest first."""
         return np.sort(self.table.keys[self.table.live_slots()])
@@ -219,14 +242,15 @@ class SequenceReplay:
         Updates for sequences overwritten since are dropped, counted in `dropped_updates`, and their number returned.
 
         Raises:
-            ValueError: wrong shape, or a priority that is negative or not finite. Nothing has been changed then.
+            ValueError: wrong shape, or a priority that is negative, not finite or too large to be summed. Nothing
+                has been changed then.
         """
         keys, values = np.asarray(keys), np.asarray(priorities, np.float64)
         if keys.ndim != 1 or keys.dtype != np.int64:
             raise ValueError(f"keys must be int64[n] as sample() gave them, not {keys.dtype} of shape {keys.shape}")
         if values.shape != keys.shape:
             raise ValueError(f"priorities has shape {values.shape}, must be that of keys, {keys.shape}")
-        _refuse_bad_priorities(values, "priorities")
+        self._refuse_bad_priorities(values, "priorities")
         dropped = self.table.update_priorities(keys, values)
         self.dropped_updates += dropped
         return dropped
@@ -276,7 +300,7 @@ class SequenceReplay:
         parts = trees.leaves_like(self.table.state_example, state, "state")
         arrays = []
         for name, like, part in zip(self._state_names, self._state_leaves, parts, strict=True):
-            array = np.asarray(part)
+            array = trees.as_array(part, name)
             if array.shape != (self.num_envs, *like.shape):
                 raise ValueError(f"{name} has shape {array.shape}, must be {(self.num_envs, *like.shape)}")
             if array.dtype != like.dtype:
@@ -285,6 +309,25 @@ class SequenceReplay:
                 raise ValueError(f"{name} must be finite; it holds NaN or infinity")
             arrays.append(array)
         return arrays
+
+    def _check_priority(self, values: ArrayLike | None) -> NDArray[np.float64] | None:
+        if values is None:
+            return None
+        array = np.asarray(values, np.float64)
+        if array.shape not in ((), (self.num_envs,)):
+            raise ValueError(f"priority has shape {array.shape}, must be {(self.num_envs,)} or one number")
+        self._refuse_bad_priorities(array, "priority")
+        return np.broadcast_to(array, (self.num_envs,))
+
+    def _refuse_bad_priorities(self, values: NDArray[np.float64], name: str) -> None:
+        if not (np.isfinite(values) & (values >= 0)).all():
+            raise ValueError(f"{name} must be finite and at least 0; it is {values.tolist()}")
+        with np.errstate(over="ignore"):
+            if (values**self.priority_exponent > _LARGEST_WEIGHT).any():
+                raise ValueError(
+                    f"{name} is too large: to the power of priority_exponent={self.priority_exponent} it must be at "
+                    f"most {_LARGEST_WEIGHT}; it is {values.tolist()}"
+                )
 
     def _check_final(self, final_observation: Tree | None, ended: NDArray[np.bool_]) -> list[NDArray[Any]]:
         rows = np.flatnonzero(ended)
@@ -298,14 +341,14 @@ class SequenceReplay:
 
 
 def _rows(values: Any, rows: NDArray[np.int64], n: int, name: str) -> NDArray[Any]:
-    array = np.asarray(values)
+    array = trees.as_array(values, name)
     if array.shape[:1] != (n,):
         raise ValueError(f"{name} has shape {array.shape}, its first axis must be num_envs={n}")
     return array[rows]
 
 
 def _flags(values: ArrayLike, n: int, name: str) -> NDArray[np.bool_]:
-    array = np.asarray(values)
+    array = trees.as_array(values, name)
     if array.shape != (n,):
         raise ValueError(f"{name} has shape {array.shape}, must be {(n,)}")
     if array.dtype != np.bool_:
@@ -314,7 +357,7 @@ def _flags(values: ArrayLike, n: int, name: str) -> NDArray[np.bool_]:
 
 
 def _finite(values: ArrayLike, n: int, name: str) -> NDArray[Any]:
-    array = np.asarray(values)
+    array = trees.as_array(values, name)
     if array.shape != (n,):
         raise ValueError(f"{name} has shape {array.shape}, must be {(n,)}")
     if array.dtype.kind not in "fiub":
@@ -327,18 +370,3 @@ def _finite(values: ArrayLike, n: int, name: str) -> NDArray[Any]:
             "look at the environment, a learner would only pass it on"
         )
     return array
-
-
-def _priorities(values: ArrayLike | None, n: int) -> NDArray[np.float64] | None:
-    if values is None:
-        return None
-    array = np.asarray(values, np.float64)
-    if array.shape not in ((), (n,)):
-        raise ValueError(f"priority has shape {array.shape}, must be {(n,)} or one number")
-    _refuse_bad_priorities(array, "priority")
-    return np.broadcast_to(array, (n,))
-
-
-def _refuse_bad_priorities(values: NDArray[np.float64], name: str) -> None:
-    if not (np.isfinite(values) & (values >= 0)).all():
-        raise ValueError(f"{name} must be finite and at least 0; it is {values.tolist()}")

@@ -14,17 +14,36 @@ def inconsistencies(
     storage: StepStorage, writer: SequenceWriter, table: SequenceTable, geometry: SequenceGeometry
 ) -> list[str]:
     """Every broken rule in words; empty if all hold."""
-    problems = [p for env in range(storage.num_envs) for p in _ring_problems(storage, writer, env)]
+    problems = list(_value_problems(storage, writer, table))
+    problems += [p for env in range(storage.num_envs) for p in _ring_problems(storage, writer, env)]
     problems += [p for env in range(storage.num_envs) for p in _open_problems(writer, geometry, env)]
     problems += _slot_problems(table)
     problems += [p for slot in table.live_slots() for p in _sequence_problems(storage, table, geometry, slot)]
+    problems += [p for env in range(storage.num_envs) for p in _order_problems(table, geometry, env)]
     return problems + table.tree.check_consistency()
+
+
+def _value_problems(storage: StepStorage, writer: SequenceWriter, table: SequenceTable) -> Iterator[str]:
+    """Numbers that `SequenceReplay.add` would have refused."""
+    if not np.isfinite(storage.reward).all():
+        yield "a reward is not finite"
+    if ((storage.action < 0) | (storage.action >= storage.action_count)).any():
+        yield f"an action is not among the {storage.action_count} there are"
+    live = table.live_slots()
+    opened = [leaf for queue in writer.opened for sequence in queue for leaf in sequence.state]
+    if not all(np.isfinite(leaf).all() for leaf in [*opened, *(stored[live] for stored in table.states)]):
+        yield "a stored state is not finite"
+    if not (np.isfinite(table.largest_priority) and table.largest_priority >= 0):
+        yield f"the largest priority is {table.largest_priority}"
 
 
 def _ring_problems(storage: StepStorage, writer: SequenceWriter, env: int) -> Iterator[str]:
     """Rows of a ring are episodes one after the other: first step, steps, an end, a final observation."""
-    position, step = int(storage.position[env]), int(writer.step[env])
-    if step > 0 and writer.episode_start[env] + step != position:
+    position, step, start = int(storage.position[env]), int(writer.step[env]), int(writer.episode_start[env])
+    if position < 0 or step < 0:
+        yield f"environment {env}: it is at position {position} and step {step}"
+        return
+    if step > 0 and start + step != position:
         yield f"environment {env}: its open episode of {step} steps does not end at position {position}"
     held = np.arange(max(0, position - storage.rows_per_env), position)
     flags = storage.flags[storage.rows(np.full(len(held), env), held)]
@@ -37,6 +56,9 @@ def _ring_problems(storage: StepStorage, writer: SequenceWriter, env: int) -> It
         yield f"environment {env}: an episode does not begin after the final observation of the one before"
     if len(flags) and bool(finals[-1]) != (step == 0):
         yield f"environment {env}: its last row and its writer disagree whether an episode is open"
+    newest_first = held[firsts][-1] if firsts.any() else -1
+    if step > 0 and newest_first != (start if len(held) and start >= held[0] else -1):
+        yield f"environment {env}: its open episode does not begin at position {start}"
 
 
 def _open_problems(writer: SequenceWriter, geometry: SequenceGeometry, env: int) -> Iterator[str]:
@@ -54,6 +76,7 @@ def _slot_problems(table: SequenceTable) -> Iterator[str]:
     live = table.live_slots()
     if sorted([*live.tolist(), *table.free]) != list(range(len(table.keys))):
         yield "a slot is neither in use nor free, or both"
+        return
     if (table.tree.leaves[table.free] != 0).any():
         yield "a free slot has weight"
     if ((table.keys[live] & 0xFFFFFFFF) != live).any():
@@ -77,6 +100,14 @@ def _sequence_problems(
     """A sequence is a window of the geometry on rows that are held, within one episode."""
     env, episode_start, first, prefix_length, train_length, unroll_length = table.columns[:, slot].tolist()
     name = f"sequence in slot {slot} (environment {env})"
+    if not 0 <= env < storage.num_envs:
+        yield f"{name}: there is no such environment"
+        return
+    lengths = (prefix_length, train_length, unroll_length)
+    most = (geometry.burn_in, geometry.train_length, geometry.unroll_rows)
+    if any(not 0 <= length <= longest for length, longest in zip(lengths, most, strict=True)) or unroll_length < 2:
+        yield f"{name}: its lengths {lengths} are not those of any sequence"
+        return
     start = first + prefix_length
     number, remainder = divmod(start - episode_start, geometry.period)
     if remainder:
@@ -85,7 +116,8 @@ def _sequence_problems(
     reaches_end = unroll_length < geometry.unroll_rows
     last = start + unroll_length - 1
     positions = np.arange(first, last + 1)
-    if max(first - 1, episode_start) < storage.position[env] - storage.rows_per_env:
+    oldest_held = max(0, int(storage.position[env]) - storage.rows_per_env)
+    if max(first - 1, episode_start) < oldest_held:
         yield f"{name}: a row that it needs has been overwritten"
         return
     if last >= storage.position[env]:
@@ -104,5 +136,20 @@ def _sequence_problems(
         yield f"{name}: it is short without reaching the end of its episode"
     if (flags[:-1] & FINAL).any() or (flags[1:] & FIRST).any() or (flags[:-2] & (TERMINATED | TRUNCATED)).any():
         yield f"{name}: it crosses the boundary of an episode"
-    if bool(flags[0] & FIRST) != (first == episode_start):
+    start_row = storage.rows(np.array(env), np.array(episode_start))
+    begins_there = episode_start < oldest_held or bool(storage.flags[start_row] & FIRST)
+    if bool(flags[0] & FIRST) != (first == episode_start) or not begins_there:
         yield f"{name}: the start of its episode is not where it says"
+
+
+def _order_problems(table: SequenceTable, geometry: SequenceGeometry, env: int) -> Iterator[str]:
+    """No sequence is missing between two: each is the next of its episode, or the first of the next episode."""
+    _, episode_start, first, prefix_length, _, unroll_length = table.columns[:, list(table.queues[env])]
+    start = first + prefix_length
+    end = start + unroll_length
+    next_of_episode = (episode_start[1:] == episode_start[:-1]) & (start[1:] == start[:-1] + geometry.period)
+    first_of_next = (start[1:] == episode_start[1:]) & (start[1:] == end[:-1])
+    gaps = np.flatnonzero(~(next_of_episode | first_of_next))
+    if len(gaps):
+        before, after = table.queues[env][gaps[0]], table.queues[env][gaps[0] + 1]
+        yield f"environment {env}: the sequences in slots {before} and {after} do not follow each other"

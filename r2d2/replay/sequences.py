@@ -57,13 +57,21 @@ class SequenceTable:
         self.oldest_needed = np.full(num_envs, np.iinfo(np.int64).max)
         """Oldest position that any sequence of the environment needs."""
         self.next_number = 0
-        self.max_priority = 1.0
-        """The largest priority seen, 1 before any: what a new sequence enters with."""
+        self.largest_priority = 0.0
+        """The largest priority that was ever given, 0 before any."""
         self.evicted = 0
         """Sequences that were overwritten."""
 
     def __len__(self) -> int:
         return len(self.keys) - len(self.free)
+
+    @property
+    def max_priority(self) -> float:
+        """What a new sequence enters with: the largest priority ever given, 1 before any above zero.
+
+        No floor of 1 remains once priorities are known: it would tie the draws to the scale of the rewards.
+        """
+        return self.largest_priority or 1.0
 
     @property
     def nbytes(self) -> int:
@@ -95,7 +103,9 @@ class SequenceTable:
         if not queue:
             self.oldest_needed[env] = self._oldest_needed(slot)
         queue.append(slot)
-        self._set_priorities(np.array([slot]), np.array([self.max_priority if priority is None else priority]))
+        if priority is not None:
+            self.largest_priority = max(self.largest_priority, priority)
+        self._set_weights(np.array([slot]), np.array([self.max_priority if priority is None else priority]))
         return key
 
     def evict_before(self, oldest_held: NDArray[np.int64]) -> None:
@@ -117,7 +127,8 @@ class SequenceTable:
         alive = (keys >= 0) & (slots < len(self.keys))
         alive[alive] = self.keys[slots[alive]] == keys[alive]
         if alive.any():
-            self._set_priorities(slots[alive], priorities[alive])
+            self.largest_priority = max(self.largest_priority, float(priorities[alive].max()))
+            self._set_weights(slots[alive], priorities[alive])
         return int(len(keys) - alive.sum())
 
     def slots_of(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -144,9 +155,8 @@ class SequenceTable:
         """Slots in use, in order of their number."""
         return np.flatnonzero(self.keys != NO_KEY)
 
-    def _set_priorities(self, slots: NDArray[np.int64], priorities: NDArray[np.float64]) -> None:
+    def _set_weights(self, slots: NDArray[np.int64], priorities: NDArray[np.float64]) -> None:
         self.tree.set(slots, priorities**self._priority_exponent)
-        self.max_priority = max(self.max_priority, float(priorities.max()))
 
     def _oldest_needed(self, slot: int) -> int:
         """Position of the oldest row that the sequence reads: the one before its first, if its episode has one."""

@@ -23,29 +23,34 @@ State = dict[str, NDArray[Any]]
 
 def get_state(replay: SequenceReplay) -> State:
     """See `SequenceReplay.get_state`."""
+    return {name: array.copy() for name, array in _arrays(replay).items()}
+
+
+def _arrays(replay: SequenceReplay) -> State:
+    """What `get_state` gives, the large arrays being the buffer's own."""
     storage, writer, table = replay.storage, replay.writer, replay.table
     opened = [(env, item) for env, queue in enumerate(writer.opened) for item in queue]
     state: State = {
         "configuration": np.array(json.dumps(_configuration(replay))),
         "random": np.array(json.dumps(replay.rng.bit_generator.state)),
         "counters": np.array([table.next_number, table.evicted, replay.dropped_updates], np.int64),
-        "max_priority": np.array(table.max_priority),
-        "rows.action": storage.action.copy(),
-        "rows.reward": storage.reward.copy(),
-        "rows.flags": storage.flags.copy(),
-        "rows.position": storage.position.copy(),
-        "open.step": writer.step.copy(),
-        "open.episode_start": writer.episode_start.copy(),
+        "largest_priority": np.array(table.largest_priority),
+        "rows.action": storage.action,
+        "rows.reward": storage.reward,
+        "rows.flags": storage.flags,
+        "rows.position": storage.position,
+        "open.step": writer.step,
+        "open.episode_start": writer.episode_start,
         "open.sequences": np.array([(env, o.number) for env, o in opened], np.int64).reshape(-1, 2),
-        "sequences.keys": table.keys.copy(),
-        "sequences.columns": table.columns.copy(),
-        "sequences.weights": table.tree.leaves.copy(),
+        "sequences.keys": table.keys,
+        "sequences.columns": table.columns,
+        "sequences.weights": table.tree.leaves,
         "sequences.free": np.array(table.free, np.int64),
     }
     for i, leaf in enumerate(storage.observations):
-        state[f"rows.observation.{i}"] = leaf.copy()
+        state[f"rows.observation.{i}"] = leaf
     for i, leaf in enumerate(table.states):
-        state[f"sequences.state.{i}"] = leaf.copy()
+        state[f"sequences.state.{i}"] = leaf
         kept = [o.state[i] for _, o in opened]
         state[f"open.state.{i}"] = np.array(kept, leaf.dtype).reshape(len(kept), *leaf.shape[1:])
     return state
@@ -69,8 +74,7 @@ def set_state(replay: SequenceReplay, state: State) -> None:
     problems = inconsistencies(storage, writer, table, replay.geometry)
     if problems:
         raise ValueError("the replay's state is inconsistent: " + "; ".join(problems[:3]))
-    random = np.random.default_rng()
-    random.bit_generator.state = json.loads(str(state["random"]))
+    random = _random(state)
     replay.storage, replay.writer, replay.table, replay.rng = storage, writer, table, random
     replay.dropped_updates = int(state["counters"][2])
 
@@ -83,7 +87,7 @@ def _table(replay: SequenceReplay, state: State) -> SequenceTable:
     table.tree.set(np.arange(len(keys)), state["sequences.weights"])
     table.free = state["sequences.free"].tolist()
     table.next_number, table.evicted = int(state["counters"][0]), int(state["counters"][1])
-    table.max_priority = float(state["max_priority"])
+    table.largest_priority = float(state["largest_priority"])
     live = table.live_slots()
     for env in range(replay.num_envs):
         mine = live[table.columns[0, live] == env]
@@ -91,6 +95,15 @@ def _table(replay: SequenceReplay, state: State) -> SequenceTable:
         if len(mine):
             table.oldest_needed[env] = np.maximum(table.columns[2, mine] - 1, table.columns[1, mine]).min()
     return table
+
+
+def _random(state: State) -> np.random.Generator:
+    generator = np.random.default_rng()
+    try:
+        generator.bit_generator.state = json.loads(str(state["random"]))
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise ValueError(f"random of the replay's state is not that of a random generator: {error}") from error
+    return generator
 
 
 def _configuration(replay: SequenceReplay) -> dict[str, Any]:
@@ -104,9 +117,9 @@ def _configuration(replay: SequenceReplay) -> dict[str, Any]:
         "num_envs": replay.num_envs,
         "priority_exponent": replay.priority_exponent,
         "observation_space": [
-            [leaf.path, list(leaf.shape), str(leaf.dtype)] for leaf in replay.observation_spec.leaves
+            [leaf.path, list(leaf.shape), str(leaf.dtype), *leaf.bounds] for leaf in replay.observation_spec.leaves
         ],
-        "action_space": [replay.action_spec.count, str(replay.action_spec.dtype)],
+        "action_space": replay.action_spec.description,
         "state_example": [
             [name, list(np.shape(leaf)), str(np.asarray(leaf).dtype)]
             for name, leaf in trees.named_leaves(replay.table.state_example, "state")
@@ -118,14 +131,17 @@ def _check(replay: SequenceReplay, state: State) -> None:
     """Refuse a state of another buffer, and arrays that are missing or of another shape or dtype."""
     if "configuration" not in state:
         raise ValueError("this is not the state of a replay: it has no 'configuration'")
-    theirs, ours = json.loads(str(state["configuration"])), _configuration(replay)
+    try:
+        theirs, ours = dict(json.loads(str(state["configuration"]))), _configuration(replay)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"configuration of the replay's state is damaged: {error}") from error
     for name, value in ours.items():
         if theirs.get(name) != value:
             raise ValueError(f"the state is of a replay with {name}={theirs.get(name)}; this one has {name}={value}")
-    own = get_state(replay)
+    own = _arrays(replay)
     if missing := sorted(set(own) - set(state)):
         raise ValueError(f"the replay's state lacks {missing}")
-    slots, begun = len(state["sequences.keys"]), len(state["open.sequences"])
+    slots, begun = np.size(state["sequences.keys"]), np.size(state["open.sequences"]) // 2
     for name, like in own.items():
         shape = like.shape
         if name.startswith("sequences.") and name != "sequences.columns":
@@ -141,6 +157,8 @@ def _check(replay: SequenceReplay, state: State) -> None:
             raise ValueError(
                 f"{name} of the replay's state is {found.dtype}{list(found.shape)}, must be {like.dtype}{list(shape)}"
             )
+    if (state["counters"] < 0).any():
+        raise ValueError(f"counters of the replay's state are {state['counters'].tolist()}, must be at least 0")
     envs = state["open.sequences"][:, 0]
     if ((envs < 0) | (envs >= replay.num_envs)).any():
         raise ValueError("open.sequences of the replay's state names an environment that does not exist")

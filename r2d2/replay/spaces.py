@@ -35,14 +35,16 @@ class Leaf:
             TypeError: the dtype is of another kind.
             ValueError: wrong shape, not a number, or outside the space.
         """
-        array = np.asarray(values)
         name = tree_name + self.path
+        array = trees.as_array(values, name)
         if array.shape != (batch, *self.shape):
             raise ValueError(f"{name} has shape {array.shape}, must be {(batch, *self.shape)}")
         if array.dtype != self.dtype and not np.can_cast(array.dtype, self.dtype, "same_kind"):
             whole = self.dtype.kind in "iu" and array.dtype.kind in "iu"
             if not whole or self.low is None or self.high is None:
                 raise TypeError(f"{name} has dtype {array.dtype}, must be {self.dtype}")
+        if array.dtype != self.dtype and self.dtype.kind == "f":
+            array = self._rounded(array, name)
         # A comparison with NaN is false, so bounds refuse it too.
         if self.low is not None and not (array >= self.low).all():
             raise ValueError(f"{name} is outside its space: it must be at least {_brief(self.low)}")
@@ -51,6 +53,19 @@ class Leaf:
         if self.low is None and self.high is None and self.dtype.kind == "f" and np.isnan(array).any():
             raise ValueError(f"{name} is outside its space: it holds NaN")
         return array
+
+    def _rounded(self, array: NDArray[Any], name: str) -> NDArray[Any]:
+        """``array`` at this leaf's dtype: it is what will be stored that must be inside the space."""
+        with np.errstate(over="ignore"):
+            rounded = array.astype(self.dtype)
+        if (np.isinf(rounded) & ~np.isinf(array)).any():
+            raise ValueError(f"{name} is outside its space: it holds a number too large for {self.dtype}")
+        return rounded
+
+    @property
+    def bounds(self) -> list[str]:
+        """The lowest and highest values allowed, in words."""
+        return ["none" if bound is None else _brief(bound) for bound in (self.low, self.high)]
 
 
 def _brief(bound: NDArray[Any]) -> str:
@@ -136,8 +151,19 @@ class ActionSpec:
             )
         self.space = space
         self.dtype = np.dtype(space.dtype)
+        """Of the space's own values."""
         self.count = math.prod(self._sizes)
         """Number of (joint) actions."""
+        if self.count > np.iinfo(np.int32).max:
+            raise ValueError(f"action_space={space} has {self.count} joint actions, more than an int32 can number")
+        enough = self.count - 1 <= np.iinfo(self.dtype).max
+        self.index_dtype = self.dtype if enough else np.dtype(np.int32)
+        """Of stored indices: the space's own unless there are more joint actions than it can number."""
+
+    @property
+    def description(self) -> list[Any]:
+        """What tells one action space from another, as plain lists and numbers."""
+        return [list(self._shape), list(self._sizes), self._start.tolist(), str(self.dtype)]
 
     def to_index(self, action: Any, batch: int) -> NDArray[np.int64]:
         """Indices ``int64[batch]`` of actions ``[batch]`` (Discrete) or ``[batch, *shape]`` (MultiDiscrete).
@@ -146,7 +172,7 @@ class ActionSpec:
             TypeError: actions are not integers.
             ValueError: wrong shape, or outside the space.
         """
-        array = np.asarray(action)
+        array = trees.as_array(action, "action")
         if array.dtype.kind not in "iu":
             raise TypeError(f"action has dtype {array.dtype}, must be an integer type")
         if array.shape != (batch, *self._shape):

@@ -26,7 +26,7 @@ class StepStorage:
 
     Args:
         observations: leaves of an observation.
-        actions: held as action indices, at the dtype of their space.
+        actions: held as action indices.
         num_envs: number of rings.
         rows_per_env: rows of each ring.
     """
@@ -36,7 +36,8 @@ class StepStorage:
         self.rows_per_env = rows_per_env
         rows = num_envs * rows_per_env
         self.observations = [np.zeros((rows, *leaf.shape), leaf.dtype) for leaf in observations.leaves]
-        self.action = np.zeros(rows, actions.dtype)
+        self.action = np.zeros(rows, actions.index_dtype)
+        self.action_count = actions.count
         self.reward = np.zeros(rows, np.float32)
         self.flags = np.zeros(rows, np.uint8)
         self.position = np.zeros(num_envs, np.int64)
@@ -46,7 +47,7 @@ class StepStorage:
     def bytes_per_row(observations: ObservationSpec, actions: ActionSpec) -> int:
         """Bytes of one row."""
         leaves = sum(leaf.dtype.itemsize * math.prod(leaf.shape) for leaf in observations.leaves)
-        return leaves + actions.dtype.itemsize + np.dtype(np.float32).itemsize + 1
+        return leaves + actions.index_dtype.itemsize + np.dtype(np.float32).itemsize + 1
 
     @property
     def nbytes(self) -> int:

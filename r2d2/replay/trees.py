@@ -7,7 +7,22 @@ replay must not need them.
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 Tree = Any
+
+
+def as_array(values: Any, name: str) -> NDArray[Any]:
+    """``values`` as one array.
+
+    Raises:
+        ValueError: nested lists whose lengths differ.
+    """
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} must be one array: {error}") from error
 
 
 def leaves(tree: Tree) -> list[Any]:
