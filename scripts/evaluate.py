@@ -84,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EnvironmentFailure as error:
         if not options.render:
             raise
+        if isinstance(error.__cause__, BrokenPipeError):  # whoever read the frames went away
+            raise error.__cause__ from None
         raise cli.BadInput(f"the environment cannot be shown: {cli.in_one_line(error)}") from error
     returns, lengths = result.returns, result.lengths
     print(f"{config.env_id}, seed {config.seed}, {options.weights} weights")
