@@ -54,15 +54,15 @@ class Config:
     eta: float = 0.9
     """Priority of a sequence: eta * max + (1 - eta) * mean of its absolute TD errors."""
 
-    replay_ratio: float = 44.0
+    replay_ratio: float = 64.0
     """Trained steps per environment step: the one dial between acting and learning."""
-    learning_starts: int = 1_000
+    learning_starts: int = 500
     """Environment steps before the first update."""
     epsilon_base: float = 0.4
     """Actor i of N explores with epsilon_base ** (1 + epsilon_spread * i / (N - 1)): a ladder of epsilons."""
     epsilon_spread: float = 7.0
     """See epsilon_base; 0 gives every actor the same epsilon."""
-    epsilon_decay_steps: int = 5_000
+    epsilon_decay_steps: int = 3_000
     """Environment steps over which every epsilon falls from 1 to its place on the ladder."""
 
     n_step: int = 1
@@ -75,9 +75,9 @@ class Config:
     """Whether rewards are divided by the running deviation of returns: their scale then does not matter."""
     huber_delta: float | None = 1.0
     """TD errors beyond this count linearly in the loss; None for half the square everywhere."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Of Adam."""
-    adam_epsilon: float = 1e-5
+    adam_epsilon: float = 1e-8
     """Of Adam. The paper's 1e-3 keeps small tasks from being learned."""
     max_gradient_norm: float = 10.0
     """Gradients are scaled down to this global norm."""

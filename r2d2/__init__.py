@@ -1,1 +1,57 @@
-"""Recurrent replay."""
+"""Recurrent replay with stored states and burn-in (R2D2, Kapturowski et al., ICLR 2019).
+
+Public names load on first use: ``import r2d2`` is light, and what is in `r2d2.replay` never needs TensorFlow.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from r2d2.keras_states import read_states, reset_states, warm_up, write_states
+    from r2d2.learner import DivergenceError, Learner, Update
+    from r2d2.losses import sequence_loss, sequence_priorities
+    from r2d2.network import RecurrentQNetwork
+    from r2d2.replay import Batch, Inputs, SequenceGeometry, SequenceReplay
+    from r2d2.rescaling import rescale, unscale
+    from r2d2.reward_scale import RewardScale
+    from r2d2.settings import LearnerSettings
+    from r2d2.stateful import StatefulNetwork
+    from r2d2.targets import n_step_double_q_targets
+    from r2d2.weights import load_weights, save_weights
+
+_HOME = {
+    "Batch": "replay",
+    "DivergenceError": "learner",
+    "Inputs": "replay",
+    "Learner": "learner",
+    "LearnerSettings": "settings",
+    "RecurrentQNetwork": "network",
+    "RewardScale": "reward_scale",
+    "SequenceGeometry": "replay",
+    "SequenceReplay": "replay",
+    "StatefulNetwork": "stateful",
+    "Update": "learner",
+    "load_weights": "weights",
+    "n_step_double_q_targets": "targets",
+    "read_states": "keras_states",
+    "rescale": "rescaling",
+    "reset_states": "keras_states",
+    "save_weights": "weights",
+    "sequence_loss": "losses",
+    "sequence_priorities": "losses",
+    "unscale": "rescaling",
+    "warm_up": "keras_states",
+    "write_states": "keras_states",
+}
+
+__all__ = [*_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'r2d2' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"r2d2.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -52,7 +52,7 @@ class StatefulNetwork:
             ValueError: another number of parts, another shape or dtype, or a value that is not finite. No state has
                 been changed then.
         """
-        parts = tf.nest.flatten(state)
+        parts = [part if tf.is_tensor(part) else np.asarray(part) for part in tf.nest.flatten(state)]
         if len(parts) != len(self._state):
             raise ValueError(f"state has {len(parts)} parts, this network's has {len(self._state)}")
         for number, (part, own) in enumerate(zip(parts, self._state, strict=True)):

@@ -44,7 +44,7 @@ class Torso(keras.layers.Layer):
             if image is not None:
                 features.append(image(part))
             elif embedding is not None:
-                flat.append(embedding(part - int(space.start)))
+                flat.append(embedding(_index(part, space)))
             else:
                 flat.append(_vector(part, space))
         if self._dense is not None:
@@ -95,9 +95,9 @@ def _embedding(space: Any) -> Any:
 def _vector(part: Any, space: Any) -> Any:
     """One leaf as ``float32[n, width]``."""
     if isinstance(space, spaces.Discrete):
-        return tf.one_hot(part - int(space.start), int(space.n))
+        return tf.one_hot(_index(part, space), int(space.n))
     if isinstance(space, spaces.MultiDiscrete):
-        columns = tf.reshape(part - space.start, [-1, math.prod(space.shape)])
+        columns = tf.reshape(_index(part, space), [-1, math.prod(space.shape)])
         sizes = np.asarray(space.nvec).reshape(-1)
         return tf.concat([tf.one_hot(columns[:, i], int(n)) for i, n in enumerate(sizes)], axis=-1)
     vector = tf.reshape(tf.cast(part, tf.float32), [-1, math.prod(space.shape)])
@@ -105,6 +105,11 @@ def _vector(part: Any, space: Any) -> Any:
         # Whole numbers of a bounded range can be large; a network reads them better near one.
         vector = vector / float(max(1, abs(int(space.low.min())), abs(int(space.high.max()))))
     return vector
+
+
+def _index(part: Any, space: Any) -> Any:
+    """Discrete values counted from 0. In int64: not every dtype has a one-hot, or room for a difference."""
+    return tf.cast(part, tf.int64) - np.asarray(space.start, np.int64)
 
 
 def _join(parts: list[Any]) -> Any:

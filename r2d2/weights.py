@@ -1,7 +1,6 @@
 """Weights of a network on disk: arrays by name in a NumPy archive, nothing that could run code when loaded."""
 
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ def load_weights(path: Path | str, network: Any) -> None:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # what a damaged archive makes zipfile and NumPy raise has many types
         raise ValueError(f"{path} is not a whole file of weights: {error}") from error
     if str(arrays.pop("format", "")) != FORMAT:
         raise ValueError(f"{path} is not a file of weights of this software ({FORMAT})")
@@ -45,10 +44,11 @@ def load_weights(path: Path | str, network: Any) -> None:
         differing = sorted(set(arrays) ^ set(variables))
         raise ValueError(f"{path} is of another network: {', '.join(differing[:4])} on one side only")
     for name, variable in variables.items():
-        found = arrays[name]
-        if found.shape != tuple(variable.shape) or not np.isfinite(found).all():
-            what = f"shape {found.shape}, must be {tuple(variable.shape)}" if np.isfinite(found).all() else "NaN"
-            raise ValueError(f"{path}: {name} has {what}")
+        found, shape = arrays[name], tuple(variable.shape)
+        if found.shape != shape or found.dtype != variable.dtype:
+            raise ValueError(f"{path}: {name} is {found.dtype}{list(found.shape)}, must be {variable.dtype}{list(shape)}")
+        if not np.isfinite(found).all():
+            raise ValueError(f"{path}: {name} must be finite; it holds NaN or infinity")
     for name, variable in variables.items():
         variable.assign(arrays[name])
 

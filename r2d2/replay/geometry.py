@@ -98,8 +98,12 @@ class SequenceGeometry:
 
     @property
     def rows_needed(self) -> int:
-        """Rows that a sequence can need at once, the step before its first (for its previous action) included."""
-        return 1 + self.burn_in + self.unroll_rows
+        """Rows that must be held for a sequence to be there when it is complete.
+
+        One before its first step, for the previous action, and one more after its last row: a sequence that is
+        complete with the last step of its episode enters together with the final observation.
+        """
+        return 1 + self.burn_in + self.unroll_rows + 1
 
     def sequence_count(self, episode_length: int) -> int:
         """Number of sequences of a finished episode of ``episode_length >= 1`` steps."""

@@ -111,9 +111,7 @@ class TestFrequencies:
         replay, keys = fill(priorities, priority_exponent=exponent)
         weights = np.array(priorities) ** exponent
         if weights.sum() > 0:
-            np.testing.assert_allclose(
-                frequencies(replay, keys, 5000), weights / weights.sum(), atol=2 / 5000 + 1e-12
-            )
+            np.testing.assert_allclose(frequencies(replay, keys, 5000), weights / weights.sum(), atol=2 / 5000 + 1e-12)
 
     def test_after_updates_are_those_of_the_new_priorities(self) -> None:
         replay, keys = fill([1, 1, 1, 1], priority_exponent=1)
@@ -199,9 +197,7 @@ class TestFrequencies:
         assert tree.total == pytest.approx(math.fsum(last**0.9), rel=1e-12)
         points = rng.random(10_000)
         np.testing.assert_array_equal(tree.draw(points), fresh.draw(points))
-        np.testing.assert_allclose(
-            frequencies(replay, keys), last**0.9 / (last**0.9).sum(), atol=2 / DRAWS
-        )
+        np.testing.assert_allclose(frequencies(replay, keys), last**0.9 / (last**0.9).sum(), atol=2 / DRAWS)
 
     def test_draws_are_determined_by_the_seed(self) -> None:
         first, second, other = (fill([1, 2, 3, 4, 5], seed=seed)[0] for seed in (7, 7, 8))
@@ -264,9 +260,7 @@ class TestKeys:
         # Episodes 5, 6, 7 are left of those sampled.
         keys = replay.keys()
         assert replay.get(keys).unroll.observation[:, 0].tolist() == [5, 6, 7, 8, 9, 10, 11, 12]
-        np.testing.assert_allclose(
-            frequencies(replay, keys), [9 / 32] * 3 + [1 / 32] * 5, atol=2 / DRAWS
-        )
+        np.testing.assert_allclose(frequencies(replay, keys), [9 / 32] * 3 + [1 / 32] * 5, atol=2 / DRAWS)
 
     def test_looking_up_an_overwritten_sequence_says_so(self) -> None:
         replay, keys = fill([1, 1])
@@ -301,9 +295,7 @@ class TestImportanceWeights:
         beta=st.sampled_from([0.0, 0.4, 0.6, 1.0]),
         batch_size=st.integers(1, 20),
     )
-    def test_against_the_formula(
-        self, priorities: list[float], alpha: float, beta: float, batch_size: int
-    ) -> None:
+    def test_against_the_formula(self, priorities: list[float], alpha: float, beta: float, batch_size: int) -> None:
         replay, keys = fill(priorities, priority_exponent=alpha, importance_exponent=beta)
         batch = replay.sample(batch_size)
         total = sum(p**alpha for p in priorities)

@@ -48,7 +48,7 @@ def names(play: Play) -> set[tuple[int, int, int]]:
 class TestAnyPlay:
     """Random geometries, episode lengths, ends, numbers of environments, active rows, and rings that overflow."""
 
-    @settings(max_examples=120)
+    @settings(max_examples=200)
     @given(
         geometry=geometries(),
         spare_rows=st.sampled_from([0, 1, 2, 5, 13, 40]),
@@ -60,6 +60,7 @@ class TestAnyPlay:
         steps=st.integers(1, 90),
     )
     @example(SequenceGeometry(0, 1, 0, 1), 0, 1, [1], [BOTH], [], [], 9)
+    @example(SequenceGeometry(0, 1, 0, 1), 0, 1, [3], [TERMINATED], [], [], 3)
     @example(SequenceGeometry(9, 1, 0, 6), 0, 2, [70], [TRUNCATED], [1, 2], [3], 90)
     @example(SequenceGeometry(5, 6, 5, 6), 40, 3, [1, 70, 2], [TERMINATED], [], [], 90)
     def test_the_replay_holds_the_sequences_of_the_rows_held_and_no_others(
@@ -99,9 +100,7 @@ class TestAnyPlay:
         for length in lengths:
             play.episode(length, end)
         trained = [
-            (s.episode, s.start + i)
-            for s in read(play.replay.get(play.replay.keys()))
-            for i in range(s.train_length)
+            (s.episode, s.start + i) for s in read(play.replay.get(play.replay.keys())) for i in range(s.train_length)
         ]
         assert set(trained) == {(episode, t) for episode, length in enumerate(lengths) for t in range(length)}
         if geometry.overlap == 0:
@@ -148,9 +147,7 @@ class TestAnyPlay:
 
     @settings(max_examples=60)
     @given(geometry=geometries(), lengths=episode_lengths)
-    def test_a_state_is_that_of_the_sequence_first_step(
-        self, geometry: SequenceGeometry, lengths: list[int]
-    ) -> None:
+    def test_a_state_is_that_of_the_sequence_first_step(self, geometry: SequenceGeometry, lengths: list[int]) -> None:
         play = Play(geometry, 1000, 2)
         for length in lengths:
             play.episode(length)
@@ -389,9 +386,7 @@ class TestStoredOnce:
 
 def test_a_capacity_that_environments_cannot_share_evenly_is_rounded_down() -> None:
     play = Play(SequenceGeometry(0, 2, 0, 1), 10, 3)
-    replay = SequenceReplay(
-        spaces.Discrete(10), spaces.Discrete(2), (), play.replay.geometry, capacity=32, num_envs=3
-    )
+    replay = SequenceReplay(spaces.Discrete(10), spaces.Discrete(2), (), play.replay.geometry, capacity=32, num_envs=3)
     assert play.replay.capacity == 30
     assert replay.capacity == 30
 

@@ -99,7 +99,9 @@ class TestObservations:
                 assert trees_equal(at(batch.prefix.observation, (b, row)), at(played[row], env))
 
     def test_of_a_nested_space_are_padded_with_zeros_in_every_leaf(self) -> None:
-        space = spaces.Dict({"a": spaces.Box(5, 9, (2,), np.float32), "b": spaces.Tuple((spaces.Discrete(3, start=4),))})
+        space = spaces.Dict(
+            {"a": spaces.Box(5, 9, (2,), np.float32), "b": spaces.Tuple((spaces.Discrete(3, start=4),))}
+        )
         replay = SequenceReplay(space, spaces.Discrete(2), (), GEOMETRY, capacity=30)
         one = {"a": np.full((1, 2), 7, np.float32), "b": (np.array([5]),)}
         for length in (1, 3):
@@ -202,7 +204,12 @@ class TestActions:
         assert indices_of(spaces.MultiDiscrete([3, 2]), [[0, 0], [0, 1], [1, 0], [2, 1]]) == [0, 1, 2, 5]
 
     def test_multi_discrete_with_start(self) -> None:
-        assert indices_of(spaces.MultiDiscrete([3, 2], start=[5, -1]), [[5, -1], [5, 0], [6, -1], [7, 0]]) == [0, 1, 2, 5]
+        assert indices_of(spaces.MultiDiscrete([3, 2], start=[5, -1]), [[5, -1], [5, 0], [6, -1], [7, 0]]) == [
+            0,
+            1,
+            2,
+            5,
+        ]
 
     def test_multi_discrete_of_two_axes(self) -> None:
         space = spaces.MultiDiscrete([[2, 2], [2, 3]])
@@ -384,10 +391,10 @@ class TestConstruction:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"capacity": 8}, "capacity=8 must be at least 9: 9 rows (one sequence) for each of num_envs=1"),
+            ({"capacity": 9}, "capacity=9 must be at least 10: 10 rows (one sequence) for each of num_envs=1"),
             (
-                {"capacity": 26, "num_envs": 3},
-                "capacity=26 must be at least 27: 9 rows (one sequence) for each of num_envs=3",
+                {"capacity": 29, "num_envs": 3},
+                "capacity=29 must be at least 30: 10 rows (one sequence) for each of num_envs=3",
             ),
             ({"num_envs": 0}, "num_envs=0 must be at least 1"),
             ({"priority_exponent": -0.1}, "priority_exponent=-0.1 must be a finite number, at least 0"),
@@ -412,12 +419,11 @@ class TestConstruction:
             SequenceReplay(spaces.Discrete(2), spaces.Discrete(2), (), GEOMETRY, **({"capacity": 30} | options))
         assert str(caught.value) == message
 
-    def test_takes_the_smallest_capacity_that_holds_a_sequence(self) -> None:
-        play = Play(GEOMETRY, 9, 1)
-        for _ in range(30):
-            play.step()
-        # 9 rows: one before, burn_in 2, train_length 4, n_step 2. A sequence is complete every second step,
-        # and the next step overwrites the row before its first.
-        assert len(play.replay) in (0, 1)
-        play.end_episodes([True])
-        assert len(play.replay) >= 1
+    @pytest.mark.parametrize("length", range(1, 40))
+    def test_the_smallest_capacity_holds_a_sequence_whenever_one_is_complete(self, length: int) -> None:
+        # 10 rows: one before, burn_in 2, train_length 4, n_step 2, and a final observation.
+        play = Play(GEOMETRY, 10, 1)
+        for t in range(length):
+            keys = play.step([TERMINATED if t == length - 1 else None])
+            assert set(keys.tolist()) <= set(play.replay.keys().tolist())
+        assert len(keys) > 0

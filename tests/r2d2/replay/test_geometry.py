@@ -147,9 +147,7 @@ class TestEveryGeometry:
     @pytest.mark.parametrize("episode_length", range(1, 26))
     def test_every_step_is_trained_and_none_twice_without_overlap(self, episode_length: int) -> None:
         for geometry in ALL_GEOMETRIES:
-            trained = [
-                t for w in geometry.windows(episode_length) for t in range(w.start, w.start + w.train_length)
-            ]
+            trained = [t for w in geometry.windows(episode_length) for t in range(w.start, w.start + w.train_length)]
             assert set(trained) == set(range(episode_length))
             assert len(trained) == episode_length or geometry.overlap > 0
 
@@ -197,9 +195,17 @@ class TestEveryGeometry:
             for step in range(40):
                 assert geometry.sequence_completed_by(step) == complete_at.get(step)
 
-    def test_a_sequence_needs_no_more_rows_than_said(self) -> None:
+    def test_the_rows_needed_are_the_most_from_the_oldest_that_a_sequence_reads_to_the_newest_when_it_enters(
+        self,
+    ) -> None:
         for geometry in ALL_GEOMETRIES:
-            most = max(w.start + w.unroll_length - max(0, w.first - 1) for w in geometry.windows(80))
+            most = 0
+            for length in range(1, 50):
+                for w in geometry.windows(length):
+                    last_row = w.start + w.unroll_length - 1
+                    # An episode's last step (length - 1) and its final observation (row length) come together.
+                    newest = last_row if last_row < length - 1 else length
+                    most = max(most, newest - max(0, w.first - 1) + 1)
             assert most == geometry.rows_needed
 
     def test_an_open_episode_s_window_is_that_of_a_long_one(self) -> None:

@@ -1,0 +1,43 @@
+"""The replay is of use without any framework: importing it loads none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+FRAMEWORKS = ("tensorflow", "keras", "torch", "jax")
+
+
+def modules_after(statement: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has loaded after ``statement``."""
+    program = f"{statement}\nimport sys\nprint(' '.join({{name.split('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", ["r2d2.replay", "r2d2"])
+def test_importing_loads_no_framework(module: str) -> None:
+    loaded = modules_after(f"import {module}")
+    assert "r2d2" in loaded
+    assert loaded.isdisjoint(FRAMEWORKS)
+
+
+def test_using_it_loads_none_either() -> None:
+    loaded = modules_after(
+        "from gymnasium import spaces\n"
+        "from r2d2.replay import SequenceGeometry, SequenceReplay\n"
+        "replay = SequenceReplay(spaces.Discrete(2), spaces.Discrete(2), (), SequenceGeometry(0, 1, 0, 1), capacity=9)\n"
+        "replay.add([0], [0], [0.0], [True], [False], (), final_observation=[1])\n"
+        "replay.update_priorities(replay.sample(2).keys, [1.0, 2.0])\n"
+        "replay.set_state(replay.get_state())\n"
+        "assert replay.check_consistency() == []\n"
+    )
+    assert {"r2d2", "numpy", "gymnasium"} <= loaded
+    assert loaded.isdisjoint(FRAMEWORKS)
+
+
+def test_the_test_would_notice_one() -> None:
+    assert "json" in modules_after("import json")
+    assert "wave" not in modules_after("import json")
