@@ -19,7 +19,7 @@ from agents.make_envs import make_envs
 from agents.networks import make_network, make_replay
 from agents.reports import Evaluation, Observer, Report, Summary
 from agents.stopwatch import Stopwatch
-from r2d2.learner import Learner, Update
+from r2d2.learner import DivergenceError, Learner, Update
 from r2d2.network import count_parameters
 from r2d2.replay.spaces import ActionSpec
 from r2d2.reward_scale import RewardScale
@@ -28,6 +28,8 @@ from r2d2.weights import save_weights
 
 STALENESS_SEQUENCES = 16
 """Sequences whose staleness a report measures."""
+SMALLEST_RESCALING = 1e-3
+"""Relative change of the rewards' factor that is worth telling the networks."""
 
 
 def train(config: Config, run_dir: Path | None = None, observers: Sequence[Observer] = ()) -> Summary:
@@ -88,6 +90,7 @@ class Trainer:
         self._last: Evaluation | None = None
         self._solved_at: tuple[int, float] | None = None
         self._reported = (0, 0, 0.0)
+        self._factor = 1.0
 
     def run(self) -> Summary:
         """Train to the end."""
@@ -115,6 +118,10 @@ class Trainer:
             stopped_because = "interrupted"
         except EnvironmentFailure:
             self.replay.end_episodes(np.ones(config.num_envs, np.bool_), self._stream.observation)
+            raise
+        except DivergenceError as error:
+            if self._run_dir is not None:
+                error.args = (f"{error}. The last good weights are in {self._run_dir / 'checkpoints' / 'last.npz'}",)
             raise
         finally:
             self._stream.close()
@@ -145,6 +152,10 @@ class Trainer:
         self._actor.took(index, result.reward)
         if self.config.normalize_rewards:
             self._reward_scale.add(result.reward, result.terminated | result.truncated, result.active)
+            factor = self._reward_scale.factor
+            if abs(factor / self._factor - 1.0) > SMALLEST_RESCALING:
+                self._factor = factor
+                self.learner.set_reward_scale(factor)
         self.env_steps += int(result.active.sum())
         self._episodes += len(result.finished.rows)
         self._returns.extend(result.finished.returns.tolist())
@@ -156,8 +167,6 @@ class Trainer:
             if self.env_steps < self.config.learning_starts or not self.replay.can_sample():
                 return
             self._learning_since = self.env_steps
-        if self.config.normalize_rewards:
-            self.learner.set_reward_scale(self._reward_scale.factor)
         due = self.config.replay_ratio * (self.env_steps - self._learning_since)
         while self._trained_steps < due:
             with self.watch.part("replay"):
@@ -218,7 +227,7 @@ class Trainer:
             loss=_mean([u.loss for u in done]),
             gradient_norm=_mean([u.gradient_norm for u in done]),
             mean_q=_mean([u.mean_q for u in done]),
-            reward_scale=float(self.network.reward_scale.numpy()),
+            reward_scale=self._factor,
             epsilon=float(self._epsilon().mean()),
             env_steps_per_second=(self.env_steps - steps) / elapsed,
             updates_per_second=(self.learner.updates - updates) / elapsed,

@@ -130,6 +130,8 @@ class Learner:
             errors = td_errors(self.network, self.target_network, batch, self.settings)
             loss = sequence_loss(errors.td_error, errors.mask, batch.importance_weights, self.settings.huber_delta)
         gradients = tape.gradient(loss, [variable.value for variable in variables])
+        # An embedding's gradient is a list of rows, of which the norm of the list is not that of their sum.
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         gradients, norm = tf.clip_by_global_norm(gradients, self.settings.max_gradient_norm)
         tf.cond(
             tf.math.is_finite(norm) & tf.math.is_finite(loss),

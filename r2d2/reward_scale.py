@@ -41,7 +41,8 @@ class RewardScale:
 
     @property
     def factor(self) -> float:
-        """What to multiply rewards by; 1 as long as all returns were alike."""
+        """What to multiply rewards by; as long as all returns were alike, one over their size, or 1 if they were 0."""
         deviation = (self._square_sum / self._count) ** 0.5 if self._count else 0.0
         # Below this, the deviation is the rounding of equal returns rather than a spread.
-        return 1.0 / deviation if deviation > 1e-9 * abs(self._mean) and deviation > 0 else 1.0
+        size = deviation if deviation > 1e-9 * abs(self._mean) else abs(self._mean)
+        return 1.0 / size if size > 0 else 1.0

@@ -108,7 +108,7 @@ def _vector(part: Any, space: Any) -> Any:
 
 
 def _index(part: Any, space: Any) -> Any:
-    """Discrete values counted from 0. In int64: not every dtype has a one-hot, or room for a difference."""
+    """Discrete values counted from 0; in int64, because TensorFlow has a one-hot for some dtypes only."""
     return tf.cast(part, tf.int64) - np.asarray(space.start, np.int64)
 
 

@@ -232,7 +232,7 @@ def add_step(
     flags = np.array([end or (False, False) for end in ends])
     # A final observation is asked for where an episode ends, and must not be read elsewhere.
     ended = flags.any(axis=1)
-    final = np.where(ended[:, None], observation + [0, 0, 1], 10**6)
+    final = np.where(ended[:, None], observation + np.array([0, 0, 1]), 10**6)
     keys = replay.add(
         observation,
         stamps,

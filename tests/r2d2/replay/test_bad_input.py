@@ -371,15 +371,15 @@ def test_update_priorities_refuses(keys: Any, priorities: Any, message: str) -> 
 def test_priorities_whose_power_no_sum_can_hold_are_refused() -> None:
     replay = make_replay(GEOMETRY, 30, priority_exponent=2.0)
     yes = np.array([True])
-    arguments = dict(
-        observation=np.ones((1, 3), np.int32),
-        action=[1],
-        reward=[1.0],
-        terminated=yes,
-        truncated=~yes,
-        state={"h": np.zeros((1, 3), np.float32), "c": (np.zeros(1),)},
-        final_observation=np.ones((1, 3), np.int32),
-    )
+    arguments: dict[str, Any] = {
+        "observation": np.ones((1, 3), np.int32),
+        "action": [1],
+        "reward": [1.0],
+        "terminated": yes,
+        "truncated": ~yes,
+        "state": {"h": np.zeros((1, 3), np.float32), "c": (np.zeros(1),)},
+        "final_observation": np.ones((1, 3), np.int32),
+    }
     keys = replay.add(**arguments)
     for priority in (1e200, 1e150):
         assert_refused(

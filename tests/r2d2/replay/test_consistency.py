@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from replay_oracle import BOTH, TERMINATED, TRUNCATED, Play
 
 from r2d2.replay import SequenceGeometry, SequenceReplay
-from r2d2.replay.storage import FINAL, FIRST, TERMINATED as TERMINATED_FLAG
+from r2d2.replay.storage import FINAL, FIRST
+from r2d2.replay.storage import TERMINATED as TERMINATED_FLAG
 
 ENDS = (TERMINATED, TRUNCATED, BOTH)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import pytest
@@ -163,7 +163,7 @@ class TestEveryGeometry:
         for geometry in ALL_GEOMETRIES:
             windows = geometry.windows(episode_length)
             assert [w.start for w in windows] == [k * geometry.period for k in range(len(windows))]
-            for one, next_one in zip(windows, windows[1:], strict=False):
+            for one, next_one in pairwise(windows):
                 assert one.start + one.train_length - next_one.start == geometry.overlap
 
     @pytest.mark.parametrize("episode_length", range(1, 26))

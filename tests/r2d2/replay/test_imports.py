@@ -28,7 +28,8 @@ def test_using_it_loads_none_either() -> None:
     loaded = modules_after(
         "from gymnasium import spaces\n"
         "from r2d2.replay import SequenceGeometry, SequenceReplay\n"
-        "replay = SequenceReplay(spaces.Discrete(2), spaces.Discrete(2), (), SequenceGeometry(0, 1, 0, 1), capacity=9)\n"
+        "two, geometry = spaces.Discrete(2), SequenceGeometry(0, 1, 0, 1)\n"
+        "replay = SequenceReplay(two, two, (), geometry, capacity=9)\n"
         "replay.add([0], [0], [0.0], [True], [False], (), final_observation=[1])\n"
         "replay.update_priorities(replay.sample(2).keys, [1.0, 2.0])\n"
         "replay.set_state(replay.get_state())\n"
