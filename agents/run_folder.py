@@ -48,13 +48,10 @@ class RunFolder:
         config: the run's configuration.
 
     Raises:
-        ValueError: the folder is not empty or cannot be made, or the configuration cannot be written down.
+        ValueError: the folder is not empty or cannot be made.
     """
 
     def __init__(self, path: Path | None, config: Config) -> None:
-        for name, value in asdict(config).items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{name}={value} must be finite")
         self._made: list[Path] = []
         self.path = self._claim(path) if path is not None else self._claim_new(_default_path(config))
         self._started = False

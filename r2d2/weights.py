@@ -46,7 +46,9 @@ def load_weights(path: Path | str, network: Any) -> None:
     for name, variable in variables.items():
         found, shape = arrays[name], tuple(variable.shape)
         if found.shape != shape or found.dtype != variable.dtype:
-            raise ValueError(f"{path}: {name} is {found.dtype}{list(found.shape)}, must be {variable.dtype}{list(shape)}")
+            raise ValueError(
+                f"{path}: {name} is {found.dtype}{list(found.shape)}, must be {variable.dtype}{list(shape)}"
+            )
         if not np.isfinite(found).all():
             raise ValueError(f"{path}: {name} must be finite; it holds NaN or infinity")
     for name, variable in variables.items():

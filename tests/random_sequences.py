@@ -32,7 +32,8 @@ CORES: dict[str, Callable[[], dict[str, Any]]] = {
 
 def random_network(seed: int = 0, observation_space: Any = OBSERVATIONS, **options: Any) -> RecurrentQNetwork:
     """A small network with `randomize`d weights that multiplies rewards by 0.7."""
-    network = RecurrentQNetwork(observation_space, ACTIONS, **({"torso_units": 8, "core_units": (6,)} | options))
+    small: dict[str, Any] = {"torso_units": 8, "core_units": (6,)}
+    network = RecurrentQNetwork(observation_space, ACTIONS, **(small | options))
     randomize(network, seed)
     network.reward_scale.assign(0.7)
     return network

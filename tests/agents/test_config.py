@@ -63,7 +63,7 @@ class TestRefuses:
             Config(**{name: value})
 
     def test_a_replay_without_room_for_a_sequence_of_each_environment(self) -> None:
-        lengths = {"train_length": 8, "burn_in": 4, "overlap": 4, "n_step": 2, "num_envs": 3}
+        lengths: dict[str, Any] = {"train_length": 8, "burn_in": 4, "overlap": 4, "n_step": 2, "num_envs": 3}
         least = 3 * SequenceGeometry(4, 8, 4, 2).rows_needed
         assert Config(**lengths, capacity=least).capacity == least
         said = f"capacity={least - 1} must be at least {least}: room for one sequence of each of num_envs=3"
@@ -99,7 +99,7 @@ class TestGeometry:
 
 class TestLearnerSettings:
     def test_are_those_of_the_same_names(self) -> None:
-        values = {
+        values: dict[str, Any] = {
             "n_step": 3,
             "gamma": 0.8,
             "eta": 0.7,
@@ -111,7 +111,7 @@ class TestLearnerSettings:
             "target_period": 17,
             "target_mixing": None,
         }
-        made = Config(**values).learner_settings  # type: ignore[arg-type]
+        made = Config(**values).learner_settings
         assert {field.name: getattr(made, field.name) for field in fields(made)} == values
 
 

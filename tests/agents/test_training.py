@@ -228,7 +228,7 @@ def test_a_diverging_run_stops_with_its_keys_and_the_last_good_weights(tmp_path)
 
     def poisoned(batch_size):
         batch = sample(batch_size)
-        return batch._replace(reward=batch.reward * np.float32(np.inf)) if trainer.learner.updates == 5 else batch
+        return batch._replace(reward=np.full_like(batch.reward, np.inf)) if trainer.learner.updates == 5 else batch
 
     trainer.replay.sample = poisoned
     with pytest.raises(DivergenceError, match=r"update 6 diverged: loss .*keys \[\d+.*last good weights are in .*last"):

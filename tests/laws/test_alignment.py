@@ -174,8 +174,8 @@ def play(
 
 def assert_aligned(core: str, player: Player, batch: Batch) -> None:
     oracle = {key: replayed(core, episode) for key, episode in player.episodes.items()}
-    for key, episode in player.episodes.items():
-        acted = np.array([step.q_values for step in episode if step.q_values is not None])
+    for key, steps in player.episodes.items():
+        acted = np.array([step.q_values for step in steps if step.q_values is not None])
         np.testing.assert_allclose(acted, oracle[key][: len(acted)], atol=ROUNDING, err_msg=f"acting, {key}")
 
     restored = restored_of(core)(batch.state, batch.prefix, batch.prefix_length, batch.unroll).numpy()

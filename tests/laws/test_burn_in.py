@@ -9,10 +9,11 @@ import tensorflow as tf
 from random_sequences import CORES, as_tensors, random_batch, random_network, randomize, steps_of
 
 from r2d2.burn_in import burn_in
-from r2d2.learner import LearnerSettings, td_errors
+from r2d2.learner import td_errors
 from r2d2.losses import sequence_loss, sequence_priorities
 from r2d2.network import RecurrentQNetwork
 from r2d2.replay import Batch, Inputs
+from r2d2.settings import LearnerSettings
 
 SETTINGS = LearnerSettings(n_step=2, target_period=10)
 PREFIX_LENGTHS, UNROLL_LENGTHS = [0, 1, 3, 5, 5, 2], [6, 2, 6, 3, 5, 6]
@@ -146,8 +147,8 @@ class TestWarmState:
             np.testing.assert_array_equal(part[0], stored[0])
             assert np.all(np.any(part[1:] != stored[1:], axis=-1))
 
-    @pytest.mark.parametrize("compiled", [False, True])
-    def test_without_any_prefix_is_the_stored_state_itself(self, pair: Pair, compiled: bool) -> None:
+    @pytest.mark.parametrize("run_as", ["eager", "graph", "graph of any shape"])
+    def test_without_any_prefix_is_the_stored_state_itself(self, pair: Pair, run_as: str) -> None:
         """Trap 8: burn_in = 0."""
         network, batch = pair.online, make_batch(pair.online, [0] * 6)
         assert batch.prefix.previous_action.shape == (6, 0)
@@ -155,7 +156,9 @@ class TestWarmState:
         def run(state: Any, prefix: Inputs, lengths: Any) -> Any:
             return burn_in(network, state, prefix, lengths)
 
-        if compiled:  # whether there is a step is known only when the graph runs
+        if run_as == "graph":  # of known shape: that there is no step is known when it is traced
+            run = tf.function(run)
+        elif run_as == "graph of any shape":  # known only when it runs
             lengths = tf.TensorSpec([None], tf.int32)
             run = tf.function(run, input_signature=[network.state_signature, network.inputs_signature, lengths])
         for part, stored in zip(run(batch.state, batch.prefix, batch.prefix_length), batch.state, strict=True):

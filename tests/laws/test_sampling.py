@@ -220,7 +220,8 @@ class TestKeys:
     def test_dropped_updates_do_not_raise_the_maximum_priority(self) -> None:
         replay, old = fill([1, 1], priority_exponent=1)
         kept = play(replay, [2])
-        assert replay.update_priorities(old[:1], [1000.0]) == 1
+        # The first of the three is gone.
+        assert replay.update_priorities(np.append(old, kept), [1000.0, 2.0, 3.0]) == 1
         new = play(replay, [3])
         np.testing.assert_allclose(frequencies(replay, np.concatenate([kept, new])), [0.5, 0.5], atol=2 / DRAWS)
 

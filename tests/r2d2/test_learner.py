@@ -72,9 +72,9 @@ def optimizer_of(learner: Learner) -> list[np.ndarray]:
     return [np.array(variable) for variable in learner.optimizer.variables]
 
 
-def assert_same(found: list[np.ndarray], expected: list[np.ndarray], **tolerance: float) -> None:
+def assert_same(found: list[np.ndarray], expected: list[np.ndarray], rtol: float = 0.0, atol: float = 0.0) -> None:
     for array, expected_array in zip(found, expected, strict=True):
-        np.testing.assert_allclose(array, expected_array, **({"rtol": 0.0} | tolerance))
+        np.testing.assert_allclose(array, expected_array, rtol=rtol, atol=atol)
 
 
 class SlowLearner:

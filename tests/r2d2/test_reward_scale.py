@@ -69,27 +69,28 @@ def test_rewards_times_c_make_the_factor_one_over_c(factor: float) -> None:
 
 
 class TestWithoutASpread:
-    """Nothing to divide by: the factor is 1."""
+    """There is no deviation to divide by: the size of the returns takes its place, or nothing."""
 
     def test_before_any_step(self) -> None:
         assert RewardScale(3, 0.99).factor == 1.0
 
     def test_after_one_step(self) -> None:
-        assert play([[5.0]], [[False]])[0].factor == 1.0
+        assert play([[5.0]], [[False]])[0].factor == 1 / 5
+        assert play([[-4.0]], [[False]])[0].factor == 1 / 4
 
-    @pytest.mark.parametrize("reward", [0.0, 0.1, -1e6])
-    def test_while_all_returns_are_alike(self, reward: float) -> None:
+    @pytest.mark.parametrize(("reward", "factor"), [(0.0, 1.0), (0.1, 10.0), (-1e6, 1e-6)])
+    def test_while_all_returns_are_alike(self, reward: float, factor: float) -> None:
         """Episodes of one step with the same reward; sums of 0.1 round, but that is no spread."""
         rewards = np.full((1000, 3), reward)
-        assert play(rewards, np.ones((1000, 3), np.bool_))[0].factor == 1.0
+        assert play(rewards, np.ones((1000, 3), np.bool_))[0].factor == pytest.approx(factor, rel=1e-9)
 
     def test_of_rows_that_made_no_step(self) -> None:
         scale = RewardScale(2, GAMMA)
         scale.add(np.array([1.0, 100.0]), np.array([True, True]), np.array([False, False]))
         assert scale.factor == 1.0
-        for reward in (1.0, 3.0):  # two returns of 1 and 3 in the first row alone: deviation 1
+        for reward in (3.0, 7.0):  # two returns of 3 and 7 in the first row alone: deviation 2
             scale.add(np.array([reward, 100.0]), np.array([True, True]), np.array([True, False]))
-        assert scale.factor == pytest.approx(1.0)
+        assert scale.factor == pytest.approx(1 / 2)
 
 
 def test_a_single_reward_at_the_end_is_enough() -> None:

@@ -201,7 +201,7 @@ class TestWarmUp:
         view.warm_up(prefix, [5, 0, 2])
         for row, length in enumerate([5, 0, 2]):
             alone = StatefulNetwork(network, 1)
-            alone.restore([part[row : row + 1] for part in state])
+            alone.restore(tuple(part[row : row + 1] for part in state))
             if length:
                 alone(steps_of(prefix, slice(row, row + 1), slice(0, length)))
             for part, expected in zip(view.state, alone.state, strict=True):

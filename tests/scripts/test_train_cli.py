@@ -114,7 +114,7 @@ def test_options_are_written_with_hyphens() -> None:
         ("--preset", "missing value for argument '--preset'. Expected 1 values; see --help"),
         ("--batch-size 0", "batch_size=0 must be at least 1"),
         ("--overlap 64", "overlap=64 must be smaller than train_length=64"),
-        ("--capacity 3", "capacity=3 must be at least 656: room for one sequence of each of num_envs=8 environments"),
+        ("--capacity 3", "capacity=3 must be at least 664: room for one sequence of each of num_envs=8 environments"),
     ],
 )
 def test_a_bad_command_line_is_refused_in_one_line(arguments: str, message: str) -> None:

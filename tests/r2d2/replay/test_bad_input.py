@@ -470,7 +470,7 @@ def used() -> Play:
     return play
 
 
-ALL_NAMES = sorted(used().replay.get_state())
+ALL_NAMES = sorted(make_replay(GEOMETRY, 30).get_state())
 
 
 @pytest.mark.parametrize("name", ALL_NAMES)
