@@ -54,28 +54,78 @@ def fused_lstm(layer: Any, inputs: Any, state: tuple[Any, Any]) -> tuple[Any, An
 
 @tf.custom_gradient
 def _block_lstm(inputs: Any, hidden: Any, cell: Any, weights: Any, bias: Any) -> Any:
-    """The kernel with its own gradient.
+    """The fused kernel forward, time-major, and its gradient.
 
-    TensorFlow registers the gradient kernel of the first `BlockLSTM` for `BlockLSTMV2` too, which has its gates in
-    another order: what automatic differentiation gives there is wrong (seen in TensorFlow 2.21).
+    The gradient is written here for two reasons. TensorFlow registers the gradient kernel of the first `BlockLSTM`
+    for `BlockLSTMV2` too, which has its gates in another order: what automatic differentiation gives there is wrong
+    (seen in TensorFlow 2.21). And the kernel's own gradient forms the product for the weights step by step, where one
+    product over all steps does; only what a step hands to the one before it needs a loop.
     """
     unused_peephole = tf.zeros_like(bias[: bias.shape[0] // 4])
-    arguments = {
-        "seq_len_max": tf.cast(tf.shape(inputs)[0], tf.int64),
-        "x": inputs,
-        "cs_prev": cell,
-        "h_prev": hidden,
-        "w": weights,
-        "wci": unused_peephole,
-        "wcf": unused_peephole,
-        "wco": unused_peephole,
-        "b": bias,
-        "use_peephole": False,
-    }
-    run = tf.raw_ops.BlockLSTMV2(**arguments, cell_clip=0.0)
+    run = tf.raw_ops.BlockLSTMV2(
+        seq_len_max=tf.cast(tf.shape(inputs)[0], tf.int64),
+        x=inputs,
+        cs_prev=cell,
+        h_prev=hidden,
+        w=weights,
+        wci=unused_peephole,
+        wcf=unused_peephole,
+        wco=unused_peephole,
+        b=bias,
+        cell_clip=0.0,
+        use_peephole=False,
+    )
 
     def gradient(hidden_gradient: Any, cell_gradient: Any) -> tuple[Any, ...]:
-        back = tf.raw_ops.BlockLSTMGradV2(**arguments, **run._asdict(), h_grad=hidden_gradient, cs_grad=cell_gradient)
-        return back.x_grad, back.h_prev_grad, back.cs_prev_grad, back.w_grad, back.b_grad
+        units = run.f.shape[-1]
+        gates, first_hidden, first_cell = _gate_gradients(run, cell, weights[-units:], hidden_gradient, cell_gradient)
+        flat = tf.reshape(gates, [-1, 4 * units])
+        before = tf.concat([hidden[None], run.h[:-1]], axis=0)
+        read = tf.reshape(tf.concat([inputs, before], axis=-1), [-1, weights.shape[0]])
+        return (
+            tf.reshape(tf.matmul(flat, weights[:-units], transpose_b=True), tf.shape(inputs)),
+            first_hidden,
+            first_cell,
+            tf.matmul(read, flat, transpose_a=True),
+            tf.reduce_sum(flat, axis=0),
+        )
 
     return (run.h, run.cs), gradient
+
+
+def _gate_gradients(run: Any, cell: Any, recurrent: Any, hidden_gradient: Any, cell_gradient: Any) -> tuple[Any, ...]:
+    """Gradients of the gates before their activations, float32[time, batch, 4 units], and of ``h`` and ``c`` at first.
+
+    ``run`` holds the gates after their activations (i, f, o, ci), the cells ``cs`` and ``co = tanh(cs)``.
+    """
+    units = run.f.shape[-1]
+    # All that needs no recursion is done for all steps at once: how a gate moves its cell, or its output.
+    before = tf.concat([cell[None], run.cs[:-1]], axis=0)
+    of_gates = [
+        run.ci * run.i * (1.0 - run.i),
+        before * run.f * (1.0 - run.f),
+        run.i * (1.0 - run.ci * run.ci),
+        run.co * run.o * (1.0 - run.o),
+    ]
+    through_output = run.o * (1.0 - run.co * run.co)
+    sizes = [units] * 4 + [4 * units]
+    # One array and one look-up a step: the loop's cost is its operations, not their size.
+    steps = tf.concat([hidden_gradient, cell_gradient, through_output, run.f, *of_gates], axis=-1)
+    time = tf.shape(steps)[0]
+    rows = tf.TensorArray(tf.float32, size=time).unstack(steps)
+
+    def step_back(t: Any, of_hidden: Any, of_cell: Any, gates: Any) -> tuple[Any, ...]:
+        given_hidden, given_cell, through, forget, inner = tf.split(rows.read(t), sizes, axis=-1)
+        of_hidden = given_hidden + of_hidden
+        of_cell = given_cell + of_cell + of_hidden * through
+        of_step = tf.concat([of_cell, of_cell, of_cell, of_hidden], axis=-1) * inner
+        return t - 1, tf.matmul(of_step, recurrent, transpose_b=True), of_cell * forget, gates.write(t, of_step)
+
+    nothing = tf.zeros_like(cell)
+    _, first_hidden, first_cell, gates = tf.while_loop(
+        lambda t, *_: t >= 0,
+        step_back,
+        (time - 1, nothing, nothing, tf.TensorArray(tf.float32, size=time, element_shape=[None, 4 * units])),
+        parallel_iterations=1,
+    )
+    return gates.stack(), first_hidden, first_cell

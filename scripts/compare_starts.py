@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import envs  # noqa: F401  registers the environments of this project
     from agents.learning_curve import RunHistory, curves_picture
     from agents.run_folder import RunFolder, load_history
+    from agents.threads import set_threads
     from agents.training import train
 
     base = preset(
@@ -55,10 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         train_length=6,
         burn_in=3,
         overlap=0,
+        gamma=0.0,  # what is named now changes nothing later
+        replay_ratio=24.0,
         read_previous_action=False,
         read_previous_reward=False,
         stop_when_solved=False,
     )
+    set_threads(base)
     curves: dict[str, list[RunHistory]] = {}
     for start in options.starts:
         for seed in options.seeds:

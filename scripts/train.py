@@ -49,9 +49,11 @@ def main() -> int:
     import envs  # noqa: F401  registers the environments of this project
     from agents.console import RunConsole
     from agents.run_folder import RunFolder
+    from agents.threads import set_threads
     from agents.training import train
     from r2d2.learner import DivergenceError
 
+    set_threads(config)
     try:
         folder = RunFolder(None if config.out_dir is None else Path(config.out_dir), config)
     except ValueError as error:
