@@ -32,7 +32,7 @@ PRESETS: dict[str, Config] = {
     # Kapturowski et al. (2019), table 2 of the appendix.
     "atari": Config(
         preset="atari",
-        env_id="ALE/Pong-v5",
+        env_id="ale_py:ALE/Pong-v5",
         total_steps=100_000_000,
         num_envs=256,
         env_mode="async",

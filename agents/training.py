@@ -59,14 +59,19 @@ class Trainer:
         environment_seed, replay_seed, self._evaluation_seed = (int(s.generate_state(1)[0]) >> 1 for s in seeds[:3])
         self._rng = np.random.default_rng(seeds[3])
         self._staleness_rng = np.random.default_rng(seeds[4])
-        keras.utils.set_random_seed(config.seed)
-
+        # Before TensorFlow starts its threads: environments in processes of their own are forked from this one.
         envs = make_envs(config.env_id, config.num_envs, mode=config.env_mode)
-        self.network = make_network(config, envs.single_observation_space, envs.single_action_space)
-        self.learner = Learner(self.network, config.learner_settings)
-        self.replay = make_replay(config, self.network, replay_seed)
+        self._stream = EpisodeStream(envs, seed=environment_seed)
+        try:
+            keras.utils.set_random_seed(config.seed)
+            self.network = make_network(config, envs.single_observation_space, envs.single_action_space)
+            self.replay = make_replay(config, self.network, replay_seed)
+            self.learner = Learner(self.network, config.learner_settings)
+            self._actor = Actor(self.network, config.num_envs)
+        except BaseException:
+            self._stream.close()
+            raise
         self._action_spec = ActionSpec(envs.single_action_space)
-        self._actor = Actor(self.network, config.num_envs)
         self._ladder = epsilon_ladder(config.num_envs, config.epsilon_base, config.epsilon_spread)
         self._reward_scale = RewardScale(config.num_envs, config.gamma)
         self._kept = self.learner.target_network if config.evaluated_weights == "target" else self.network
@@ -74,7 +79,6 @@ class Trainer:
         self._solved_return = config.solved_return
         if self._solved_return is None:
             self._solved_return = _registered_threshold(config.env_id)
-        self._stream = EpisodeStream(envs, seed=environment_seed)
 
         self.watch = Stopwatch()
         self.env_steps = 0
@@ -86,7 +90,6 @@ class Trainer:
         self._updates: list[Update] = []
         self._evaluations = 0
         self._best: Evaluation | None = None
-        self._best_weights: list[Any] | None = None
         self._last: Evaluation | None = None
         self._solved_at: tuple[int, float] | None = None
         self._reported = (0, 0, 0.0)
@@ -196,7 +199,6 @@ class Trainer:
                 if self._best is None or evaluation.return_mean > self._best.return_mean:
                     evaluation = evaluation._replace(best=True)
                     self._best = evaluation
-                    self._best_weights = self._kept.get_weights()
                     self._save("best", self._kept)
         self._last = evaluation
         solved = self._solved_return is not None and evaluation.return_mean >= self._solved_return

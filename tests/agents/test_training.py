@@ -243,6 +243,11 @@ def test_spaces_that_cannot_be_served_are_refused_by_name():
         train(Config(env_id="NoSuch-v0"))
 
 
+def test_a_replay_larger_than_the_machine_is_refused_before_it_is_made():
+    with pytest.raises(ValueError, match=r"capacity=100000000000000 takes \d+\.\d GB .* lower it to at most \d+"):
+        train(Config(capacity=10**14))
+
+
 @pytest.mark.slow
 def test_the_first_command_solves_the_t_maze_which_no_memoryless_agent_can():
     summary = train(preset("memory"))
