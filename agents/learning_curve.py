@@ -82,7 +82,7 @@ def draw_learning_curve(path: Path, history: RunHistory) -> None:
     if np.isfinite(loss).any():
         lower.plot(steps, loss, color=_GREEN, linewidth=1.4)
         if np.nanmin(loss) > 0 and np.nanmax(loss) >= _LOG_FROM * np.nanmin(loss):
-            lower.set_yscale("log")
+            _few_decades(lower)
         else:
             lower.set_ylim(bottom=min(0.0, float(np.nanmin(loss))))
             lower.locator_params(axis="y", nbins=3)
@@ -164,6 +164,16 @@ def _figure() -> Figure:
     assert isinstance(engine, ConstrainedLayoutEngine)
     engine.set(w_pad=0.2, h_pad=0.2)
     return figure
+
+
+def _few_decades(axes: Axes) -> None:
+    """A logarithmic axis of a low panel: few labels fit, and those between them would cover each other."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=4))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _style(axes: Axes) -> None:
