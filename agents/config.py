@@ -1,9 +1,10 @@
 """The whole configuration of a run: one frozen dataclass, checked when made, which is also the command line."""
 
+import ast
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from r2d2.replay import SequenceGeometry
 from r2d2.settings import LearnerSettings
@@ -34,6 +35,10 @@ class Config:
     """Environments that are acted in together, by one call of the network."""
     env_mode: Literal["sync", "async"] = "sync"
     """Whether environments run in this process, or in one process each (for slow ones)."""
+    env_args: tuple[str, ...] = ()
+    """Arguments of the environment, each name=value, such as corridor_length=20."""
+    env_timeout: float | None = None
+    """Seconds that one step of the environments may take, with env_mode async; None for no limit."""
 
     train_length: int = 64
     """Trained steps of a sequence."""
@@ -117,11 +122,19 @@ class Config:
     """Environment steps between lines of metrics."""
 
     def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
+                raise ValueError(f"{name}={getattr(self, name)!r} must be one of {list(get_args(hint))}")
+            if hint is int and (isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int)):
+                raise TypeError(f"{name}={getattr(self, name)!r} must be a whole number")
+        _require(self, "seed", lambda v: 0 <= v < 2**32, "in [0, 2**32)")
+        _require(self, "env_timeout", lambda v: v is None or v > 0, "None or greater than 0")
+        _ = self.env_kwargs  # checks the arguments' form
         for name in ("total_steps", "num_envs", "batch_size", "evaluation_period", "evaluation_episodes"):
             _require(self, name, lambda v: v >= 1, "at least 1")
         for name in ("final_evaluation_episodes", "report_period", "torso_units"):
             _require(self, name, lambda v: v >= 1, "at least 1")
-        for name in ("seed", "learning_starts", "epsilon_decay_steps", "head_units"):
+        for name in ("learning_starts", "epsilon_decay_steps", "head_units"):
             _require(self, name, lambda v: v >= 0, "at least 0")
         for name in ("priority_exponent", "importance_exponent", "epsilon_spread"):
             _require(self, name, lambda v: math.isfinite(v) and v >= 0, "a finite number, at least 0")
@@ -136,6 +149,20 @@ class Config:
                 f"capacity={self.capacity} must be at least {rows}: room for one sequence of each of "
                 f"num_envs={self.num_envs} environments"
             )
+
+    @property
+    def env_kwargs(self) -> dict[str, Any]:
+        """Keyword arguments of the environment, from ``env_args``; a value that is no Python literal is a string."""
+        kwargs: dict[str, Any] = {}
+        for argument in self.env_args:
+            name, equals, value = argument.partition("=")
+            if not equals or not name.isidentifier():
+                raise ValueError(f"env_args={argument!r} must have the form name=value")
+            try:
+                kwargs[name] = ast.literal_eval(value)
+            except (ValueError, SyntaxError):
+                kwargs[name] = value
+        return kwargs
 
     @property
     def geometry(self) -> SequenceGeometry:

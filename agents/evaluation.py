@@ -20,6 +20,8 @@ from r2d2.weights import load_weights
 
 MOST_ENVS = 20
 """Environments that an evaluation steps together."""
+LONGEST_EPISODE = 27_000
+"""Steps after which an episode counts as it is: a greedy agent may never end one (half an hour of an Atari game)."""
 
 
 class EvaluationResult(NamedTuple):
@@ -36,17 +38,22 @@ class Evaluator:
     favour short ones.
     """
 
-    def __init__(self, network: RecurrentQNetwork, env_id: str) -> None:
+    def __init__(self, network: RecurrentQNetwork, env_id: str, env_kwargs: dict[str, Any]) -> None:
         self._network = network
         self._env_id = env_id
+        self._env_kwargs = env_kwargs
         self._action_spec = ActionSpec(network.action_space)
         self._actors: dict[int, Actor] = {}
 
     def evaluate(self, episodes: int, seed: int) -> EvaluationResult:
         """``episodes`` greedy episodes on environments made afresh and seeded with ``seed``."""
         num_envs = min(episodes, MOST_ENVS)
-        actor = self._actors.setdefault(num_envs, Actor(self._network, num_envs))
-        return play(make_envs(self._env_id, num_envs), actor, self._action_spec, episodes, seed)
+        if num_envs not in self._actors:
+            self._actors[num_envs] = Actor(self._network, num_envs)
+        actor = self._actors[num_envs]
+        return play(
+            make_envs(self._env_id, num_envs, env_kwargs=self._env_kwargs), actor, self._action_spec, episodes, seed
+        )
 
 
 def play(
@@ -56,17 +63,25 @@ def play(
     episodes: int,
     seed: int,
 ) -> EvaluationResult:
-    """Play ``episodes`` greedy episodes; closes the environments."""
+    """Play ``episodes`` greedy episodes, fewer if some are longer than `LONGEST_EPISODE`; closes the environments."""
     quota = np.full(envs.num_envs, episodes // envs.num_envs)
     quota[: episodes % envs.num_envs] += 1
     returns: list[float] = []
     lengths: list[int] = []
+    running, steps = np.zeros(envs.num_envs), np.zeros(envs.num_envs, np.int64)
     with EpisodeStream(envs, seed=seed) as stream:
         while quota.any():
             q_values, _ = actor.q_values(stream.observation, stream.first)
             index = q_values.argmax(axis=1)
             result = stream.step(action_spec.from_index(index))
             actor.took(index, result.reward)
+            running += result.reward
+            steps += result.active
+            endless = (steps >= LONGEST_EPISODE) & (quota > 0) & ~(result.terminated | result.truncated)
+            returns.extend(running[endless].tolist())
+            lengths.extend(steps[endless].tolist())
+            quota[endless] = 0
+            running[result.finished.rows] = steps[result.finished.rows] = 0
             for row, value, length in zip(*result.finished, strict=True):
                 if quota[row]:
                     quota[row] -= 1
@@ -98,10 +113,10 @@ def evaluate_run(
         FileNotFoundError, ValueError: weights are missing, damaged, or of another configuration.
     """
     if render is None:
-        envs = make_envs(config.env_id, min(episodes, MOST_ENVS))
+        envs = make_envs(config.env_id, min(episodes, MOST_ENVS), env_kwargs=config.env_kwargs)
     else:
         envs = SyncVectorEnv(
-            [lambda: _Shown(gymnasium.make(config.env_id, render_mode=render_mode), render)],
+            [lambda: _Shown(gymnasium.make(config.env_id, render_mode=render_mode, **config.env_kwargs), render)],
             autoreset_mode=AutoresetMode.DISABLED,
         )
     network = make_network(config, envs.single_observation_space, envs.single_action_space)

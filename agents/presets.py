@@ -29,7 +29,7 @@ PRESETS: dict[str, Config] = {
         target_mixing=0.005,
         evaluated_weights="target",
     ),
-    # Kapturowski et al. (2019), table 2 of the appendix.
+    # Kapturowski et al. (2019), table 2 of the appendix. The paper's preprocessing of frames is not part of it.
     "atari": Config(
         preset="atari",
         env_id="ale_py:ALE/Pong-v5",

@@ -71,11 +71,11 @@ class Summary(NamedTuple):
     env_steps_per_second: float
     updates_per_second: float
     evaluation_return_mean: float
-    """Of the weights kept: the best by evaluation."""
+    """Of the weights kept, in the evaluation that found them the best; being the best of several, it flatters."""
     evaluation_return_std: float
     evaluation_episodes: int
     last_return_mean: float
-    """Of the last weights."""
+    """In the last evaluation."""
     solved: bool | None
     """None where the task has no threshold."""
     solved_at_env_steps: int | None
@@ -83,7 +83,7 @@ class Summary(NamedTuple):
     stopped_because: str
     """"solved", "total_steps", or "interrupted"."""
     seconds_by_part: dict[str, float]
-    """Where the time went: environment, acting, replay, learning, evaluation, other."""
+    """Where the time went: environment, acting, replay, learning, evaluation, compilation, other."""
 
 
 class Observer(Protocol):

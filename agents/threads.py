@@ -1,18 +1,20 @@
 """How many threads TensorFlow uses: what is fast for a large network is slow for a small one."""
 
-from agents.config import Config
+import contextlib
 
-MOST_UNITS = 96
-"""Up to this width, the operations of a recurrent layer are too small to be shared between cores."""
+from agents.config import Config
 
 
 def set_threads(config: Config) -> None:
     """Give each operation of a small network one thread, and run independent operations side by side.
 
-    To be called before TensorFlow computes anything; it keeps its threads from then on.
+    To be called before TensorFlow computes anything; later it changes nothing.
     """
     import tensorflow as tf
 
-    if max(config.core_units) <= MOST_UNITS:
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(2)
+    from r2d2.lstm import MOST_UNITS
+
+    if max(*config.core_units, config.torso_units) <= MOST_UNITS:
+        with contextlib.suppress(RuntimeError):  # TensorFlow has begun, and keeps the threads it has
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+            tf.config.threading.set_inter_op_parallelism_threads(2)

@@ -1,18 +1,17 @@
 """The training loop: act, store, learn, and now and then evaluate and report."""
 
+import random
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import keras
 import numpy as np
 import tensorflow as tf
 
 from agents.acting import Actor, epsilon_greedy, epsilon_ladder
 from agents.config import Config
-from agents.env_failures import EnvironmentFailure
 from agents.episodes import EpisodeStream
 from agents.evaluation import Evaluator
 from agents.make_envs import make_envs
@@ -21,6 +20,7 @@ from agents.reports import Evaluation, Observer, Report, Summary
 from agents.stopwatch import Stopwatch
 from r2d2.learner import DivergenceError, Learner, Update
 from r2d2.network import count_parameters
+from r2d2.replay import Batch
 from r2d2.replay.spaces import ActionSpec
 from r2d2.reward_scale import RewardScale
 from r2d2.staleness import staleness
@@ -28,6 +28,8 @@ from r2d2.weights import save_weights
 
 STALENESS_SEQUENCES = 16
 """Sequences whose staleness a report measures."""
+STALENESS_STEPS = 1000
+"""Steps before a sequence that measuring its staleness may play; sequences later in an episode are left out."""
 SMALLEST_RESCALING = 1e-3
 """Relative change of the rewards' factor that is worth telling the networks."""
 
@@ -60,8 +62,10 @@ class Trainer:
         self._rng = np.random.default_rng(seeds[3])
         self._staleness_rng = np.random.default_rng(seeds[4])
         # Before TensorFlow starts its threads: environments in processes of their own are forked from this one.
-        envs = make_envs(config.env_id, config.num_envs, mode=config.env_mode)
-        self._stream = EpisodeStream(envs, seed=environment_seed)
+        random.seed(config.seed)  # for environments that draw from the global generators
+        np.random.seed(config.seed)  # noqa: NPY002
+        envs = make_envs(config.env_id, config.num_envs, mode=config.env_mode, env_kwargs=config.env_kwargs)
+        self._stream = EpisodeStream(envs, seed=environment_seed, timeout_seconds=config.env_timeout)
         try:
             keras.utils.set_random_seed(config.seed)
             self.network = make_network(config, envs.single_observation_space, envs.single_action_space)
@@ -75,10 +79,10 @@ class Trainer:
         self._ladder = epsilon_ladder(config.num_envs, config.epsilon_base, config.epsilon_spread)
         self._reward_scale = RewardScale(config.num_envs, config.gamma)
         self._kept = self.learner.target_network if config.evaluated_weights == "target" else self.network
-        self._evaluator = Evaluator(self._kept, config.env_id)
+        self._evaluator = Evaluator(self._kept, config.env_id, config.env_kwargs)
         self._solved_return = config.solved_return
         if self._solved_return is None:
-            self._solved_return = _registered_threshold(config.env_id)
+            self._solved_return = None if envs.spec is None else envs.spec.reward_threshold
 
         self.watch = Stopwatch()
         self.env_steps = 0
@@ -119,9 +123,6 @@ class Trainer:
                         break
         except KeyboardInterrupt:
             stopped_because = "interrupted"
-        except EnvironmentFailure:
-            self.replay.end_episodes(np.ones(config.num_envs, np.bool_), self._stream.observation)
-            raise
         except DivergenceError as error:
             if self._run_dir is not None:
                 error.args = (f"{error}. The last good weights are in {self._run_dir / 'checkpoints' / 'last.npz'}",)
@@ -171,11 +172,10 @@ class Trainer:
                 return
             self._learning_since = self.env_steps
         due = self.config.replay_ratio * (self.env_steps - self._learning_since)
-        while self._trained_steps < due:
+        # A ring of few rows may have lost its last sequence before the next one is complete.
+        while self._trained_steps < due and self.replay.can_sample():
             with self.watch.part("replay"):
-                batch = self.replay.sample(self.config.batch_size)
-                if self.config.sequence_start == "zero":
-                    batch = batch._replace(state=tf.nest.map_structure(np.zeros_like, batch.state))
+                batch = self._started(self.replay.sample(self.config.batch_size))
             with self.watch.part("learning" if self.learner.updates else "compilation"):
                 update = self.learner.update(batch)
             with self.watch.part("replay"):
@@ -183,23 +183,29 @@ class Trainer:
             self._trained_steps += int(batch.train_length.sum())
             self._updates.append(update)
 
+    def _started(self, batch: Batch) -> Batch:
+        """The batch with its sequences starting as the configuration says."""
+        if self.config.sequence_start != "zero":
+            return batch
+        return batch._replace(state=tf.nest.map_structure(np.zeros_like, batch.state))
+
     def _epsilon(self) -> Any:
         decay = self.config.epsilon_decay_steps
         left = max(0.0, 1.0 - self.env_steps / decay) if decay else 0.0
         return self._ladder + (1.0 - self._ladder) * left
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, *, interrupted: bool = False) -> None:
         """Evaluate the weights; confirm them over more episodes if they may be the best so far."""
         config = self.config
         with self.watch.part("evaluation"):
             evaluation = self._measure(config.evaluation_episodes)
             if self._best is None or evaluation.return_mean > self._best.return_mean:
-                if config.evaluation_episodes < config.final_evaluation_episodes:
+                if config.evaluation_episodes < config.final_evaluation_episodes and not interrupted:
                     evaluation = self._measure(config.final_evaluation_episodes)
                 if self._best is None or evaluation.return_mean > self._best.return_mean:
                     evaluation = evaluation._replace(best=True)
-                    self._best = evaluation
                     self._save("best", self._kept)
+                    self._best = evaluation
         self._last = evaluation
         solved = self._solved_return is not None and evaluation.return_mean >= self._solved_return
         if solved and evaluation.best and self._solved_at is None:
@@ -250,16 +256,19 @@ class Trainer:
         if not len(keys):
             return None
         keys = np.sort(self._staleness_rng.choice(keys, size=min(STALENESS_SEQUENCES, len(keys)), replace=False))
-        played, length, held = self.replay.before(keys)
-        if not held.any():
-            return None
-        measured = staleness(self.network, self.replay.get(keys), played, length)
+        with self.watch.part("evaluation"):
+            played, length, held = self.replay.before(keys, longest=STALENESS_STEPS)
+            if not held.any():
+                return None
+            measured = staleness(self.network, self._started(self.replay.get(keys)), played, length)
         return float(measured.first[held].mean())
 
     def _finish(self, stopped_because: str) -> Summary:
         """Evaluate what is left to evaluate, and sum up."""
         if self._last is None or (self._last.env_steps != self.env_steps and stopped_because == "total_steps"):
-            self._evaluate()
+            self._evaluate(interrupted=stopped_because == "interrupted")
+        if self.env_steps > self._reported[0]:
+            self._report()
         assert self._best is not None
         assert self._last is not None
         training = max(self._training_seconds(), 1e-9)
@@ -292,11 +301,6 @@ class Trainer:
     def _save(self, name: str, network: Any) -> None:
         if self._run_dir is not None:
             save_weights(self._run_dir / "checkpoints" / f"{name}.npz", network)
-
-
-def _registered_threshold(env_id: str) -> float | None:
-    threshold = gymnasium.spec(env_id).reward_threshold
-    return None if threshold is None else float(threshold)
 
 
 def _mean(values: Any) -> float | None:

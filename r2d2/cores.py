@@ -86,9 +86,16 @@ def _unroll_fused(layer: Any, inputs: Any, state: tuple[Any, Any], lengths: Any)
 
 def _unroll_layer(layer: Any, inputs: Any, state: Any, lengths: Any) -> tuple[Any, State]:
     # Keras layers pass masks on no more, so the mask is handed over. It holds the state at a masked step.
-    mask = None if lengths is None else tf.sequence_mask(lengths, tf.shape(inputs)[1])
+    # cuDNN refuses a row that is masked from its first step on: such a row runs one step, which is then not counted.
+    mask = None if lengths is None else tf.sequence_mask(tf.maximum(lengths, 1), tf.shape(inputs)[1])
     outputs, *after = layer(inputs, initial_state=state, mask=mask, training=False)
-    return outputs, tuple(tf.nest.flatten(after))
+    new_state = tf.nest.flatten(after)
+    if lengths is not None:
+        new_state = [
+            tf.where(tf.reshape(lengths > 0, [-1] + [1] * (len(new.shape) - 1)), new, old)
+            for new, old in zip(new_state, tf.nest.flatten(state), strict=True)
+        ]
+    return outputs, tuple(new_state)
 
 
 def _check_layer(layer: Any) -> None:

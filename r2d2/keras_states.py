@@ -76,7 +76,7 @@ def warm_up(model: Any, prefix: Any) -> None:
     Works inside a `tf.GradientTape` and a `tf.function`; no gradient reaches the prefix or the states before it.
     """
     _variables(model)  # an error here is clearer than states that do not move
-    model(tf.stop_gradient(prefix), training=False)
+    model(tf.nest.map_structure(tf.stop_gradient, prefix), training=False)
 
 
 def _checked(part: Any, variable: Any, name: str) -> NDArray[Any]:

@@ -66,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import envs  # noqa: F401  registers the environments of this project
     from agents.env_failures import EnvironmentFailure
     from agents.evaluation import evaluate_run
+    from agents.threads import set_threads
+
+    set_threads(config)
 
     episodes = options.episodes or (1 if options.render else 100)
     try:

@@ -48,6 +48,7 @@ def main() -> int:
     cli.import_tensorflow()
     import envs  # noqa: F401  registers the environments of this project
     from agents.console import RunConsole
+    from agents.env_failures import EnvironmentFailure
     from agents.run_folder import RunFolder
     from agents.threads import set_threads
     from agents.training import train
@@ -63,7 +64,7 @@ def main() -> int:
     try:
         with folder, console:
             summary = train(config, folder.path, [folder, console])
-    except DivergenceError as error:
+    except (DivergenceError, EnvironmentFailure) as error:
         print(f"error: {cli.in_one_line(error)}", file=sys.stderr)
         return 1
     except (ValueError, TypeError) as error:

@@ -215,19 +215,28 @@ class SequenceReplay:
         slots = self.table.slots_of(np.atleast_1d(np.asarray(keys, np.int64)))
         return self._gather(slots, np.ones(len(slots), np.float32))
 
-    def before(self, keys: ArrayLike) -> tuple[Inputs, NDArray[np.int32], NDArray[np.bool_]]:
+    def before(
+        self, keys: ArrayLike, longest: int | None = None
+    ) -> tuple[Inputs, NDArray[np.int32], NDArray[np.bool_]]:
         """The steps of their episodes before the first trained step of the sequences ``keys`` (int64[n]).
 
+        Args:
+            keys: of sequences held.
+            longest: sequences with more steps before them are left out; default: none is.
+
         Returns:
-            The steps ``[n, longest, ...]``, right-padded; their numbers int32[n]; and bool[n], False where the
-            episode's start has been overwritten (the row then holds no step).
+            The steps ``[n, most, ...]``, right-padded; their numbers int32[n]; and bool[n], False where the episode's
+            start has been overwritten or the sequence is left out (the row then holds no step).
 
         Raises:
             KeyError: a sequence has been overwritten.
         """
         runs = self.table.runs(self.table.slots_of(np.atleast_1d(np.asarray(keys, np.int64))))
         held = runs.episode_start >= self.storage.oldest_position()[runs.env]
-        length = np.where(held, runs.first + runs.prefix_length - runs.episode_start, 0)
+        length = runs.first + runs.prefix_length - runs.episode_start
+        if longest is not None:
+            held &= length <= longest
+        length = np.where(held, length, 0)
         start = np.where(held, runs.episode_start, runs.first)
         steps = gather(self.storage, self.observation_spec, runs.env, runs.episode_start, start, length)
         return steps.inputs, length.astype(np.int32), held

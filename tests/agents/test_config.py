@@ -23,7 +23,8 @@ class TestRefuses:
             ("final_evaluation_episodes", -1, "final_evaluation_episodes=-1 must be at least 1"),
             ("report_period", 0, "report_period=0 must be at least 1"),
             ("torso_units", 0, "torso_units=0 must be at least 1"),
-            ("seed", -1, "seed=-1 must be at least 0"),
+            ("seed", -1, r"seed=-1 must be in \[0, 2\*\*32\)"),
+            ("seed", 2**32, r"seed=4294967296 must be in \[0, 2\*\*32\)"),
             ("learning_starts", -1, "learning_starts=-1 must be at least 0"),
             ("epsilon_decay_steps", -5, "epsilon_decay_steps=-5 must be at least 0"),
             ("head_units", -1, "head_units=-1 must be at least 0"),
@@ -38,13 +39,21 @@ class TestRefuses:
             ("core_units", (), r"core_units=\(\) must be one or more numbers of at least 1"),
             ("core_units", (64, 0), r"core_units=\(64, 0\) must be one or more numbers of at least 1"),
             ("solved_return", math.nan, "solved_return=nan must be None or a finite number"),
+            ("env_timeout", 0.0, "env_timeout=0.0 must be None or greater than 0"),
+            ("env_args", ("corridor_length",), "env_args='corridor_length' must have the form name=value"),
+            ("env_args", ("=3",), "env_args='=3' must have the form name=value"),
+            # One of few.
+            ("preset", "doom", "preset='doom' must be one of"),
+            ("env_mode", "thread", "env_mode='thread' must be one of"),
+            ("sequence_start", "first", "sequence_start='first' must be one of"),
+            ("core", "rnn", "core='rnn' must be one of"),
+            ("evaluated_weights", "best", "evaluated_weights='best' must be one of"),
             # The geometry's.
             ("train_length", 0, "train_length=0 must be at least 1"),
             ("burn_in", -1, "burn_in=-1 must be at least 0"),
             ("overlap", -1, "overlap=-1 must be at least 0"),
             ("overlap", 64, "overlap=64 must be smaller than train_length=64"),
             ("n_step", 0, "n_step=0 must be at least 1"),
-            ("n_step", 1.0, "n_step=1.0 must be an integer"),
             # The update's.
             ("gamma", 1.5, r"gamma=1.5 must be in \[0, 1\]"),
             ("eta", -0.1, r"eta=-0.1 must be in \[0, 1\]"),
@@ -59,7 +68,13 @@ class TestRefuses:
         ],
     )
     def test_a_value_out_of_range_and_names_it(self, name: str, value: Any, said: str) -> None:
-        with pytest.raises(ValueError if name != "n_step" or value == 0 else TypeError, match=said):
+        with pytest.raises(ValueError, match=said):
+            Config(**{name: value})
+
+    @pytest.mark.parametrize("name", ["num_envs", "total_steps", "seed", "n_step", "burn_in", "batch_size"])
+    @pytest.mark.parametrize("value", [2.0, math.nan, "3", None, True])
+    def test_a_number_that_is_not_whole(self, name: str, value: Any) -> None:
+        with pytest.raises(TypeError, match=rf"{name}={value!r} must be a whole number"):
             Config(**{name: value})
 
     def test_a_replay_without_room_for_a_sequence_of_each_environment(self) -> None:
@@ -85,6 +100,17 @@ class TestRefuses:
     def test_to_be_changed(self) -> None:
         with pytest.raises(FrozenInstanceError):
             Config().seed = 3  # type: ignore[misc]
+
+
+def test_arguments_of_the_environment_are_python_literals_or_strings() -> None:
+    config = Config(env_args=("corridor_length=20", "shape=(3, 4)", "render_mode=ansi", "difficulty='2'", "text=a=b"))
+    assert config.env_kwargs == {
+        "corridor_length": 20,
+        "shape": (3, 4),
+        "render_mode": "ansi",
+        "difficulty": "2",
+        "text": "a=b",
+    }
 
 
 class TestGeometry:
@@ -143,3 +169,13 @@ class TestPresets:
     def test_of_small_tasks_keep_adams_epsilon_far_below_the_papers(self, name: str) -> None:
         assert preset(name).adam_epsilon <= 1e-5
         assert preset(name).normalize_rewards
+
+
+def test_a_number_that_must_be_whole_is_refused_otherwise():
+    with pytest.raises(TypeError, match=r"num_envs=8.5 must be a whole number"):
+        Config(num_envs=8.5)
+
+
+def test_arguments_of_the_environment_are_python_literals_or_text():
+    config = Config(env_args=("length=20", "random_start=True", "name=maze", "sizes=[1, 2]"))
+    assert config.env_kwargs == {"length": 20, "random_start": True, "name": "maze", "sizes": [1, 2]}

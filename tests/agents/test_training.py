@@ -6,14 +6,18 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TransformReward
 
 import envs  # noqa: F401  registers the T-maze
+from agents.acting import Actor
 from agents.config import Config
-from agents.evaluation import evaluate_run
+from agents.env_failures import EnvironmentFailure
+from agents.evaluation import evaluate_run, play
 from agents.presets import preset
 from agents.training import Trainer, train
 from r2d2.learner import DivergenceError
+from r2d2.replay.spaces import ActionSpec
 from r2d2.weights import load_weights
 
 
@@ -42,11 +46,34 @@ class Walk(gymnasium.Env):
         return self._observe(), self._factor * self._step, ended and terminates, ended and not terminates, {}
 
 
+class Broken(Walk):
+    """Fails in its fortieth step."""
+
+    steps = 0
+
+    def step(self, action):
+        self.steps += 1
+        if self.steps == 40:
+            raise RuntimeError("out of order")
+        return super().step(action)
+
+
+class Endless(Walk):
+    """Never ends an episode."""
+
+    def step(self, action):
+        observation, reward, *_ = super().step(action)
+        return observation, reward, False, False, {}
+
+
 def scaled_maze(factor):
     return TransformReward(gymnasium.make("r2d2/TMaze-v0", corridor_length=2), lambda reward: factor * reward)
 
 
 gymnasium.register("tests/Walk-v0", entry_point=Walk)
+gymnasium.register("tests/Broken-v0", entry_point=Broken)
+gymnasium.register("tests/Endless-v0", entry_point=Endless)
+gymnasium.register("tests/Endless-v1", entry_point=Endless, max_episode_steps=60)
 for exponent in (-6, 0, 6):
     gymnasium.register(f"tests/Maze{exponent + 6}-v0", entry_point=partial(scaled_maze, 2.0**exponent))
 
@@ -234,6 +261,85 @@ def test_a_diverging_run_stops_with_its_keys_and_the_last_good_weights(tmp_path)
     with pytest.raises(DivergenceError, match=r"update 6 diverged: loss .*keys \[\d+.*last good weights are in .*last"):
         trainer.run()
     load_weights(tmp_path / "checkpoints" / "last.npz", trainer.network)  # refuses what is not finite
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"evaluated_weights": "target"},
+        {"core": "gru", "core_units": (8, 6)},
+        {"head_units": 5, "dueling": False},
+        {"num_envs": 1, "n_step": 4, "burn_in": 0},
+        {"target_period": 10, "target_mixing": None, "rescaling_epsilon": 1e-3, "priority_exponent": 0.0},
+        {"train_length": 1, "overlap": 0, "batch_size": 1},
+    ],
+)
+def test_every_kind_of_network_replay_and_target_trains(changes):
+    trainer, _, summary = run(total_steps=200, **changes)
+    assert summary.updates > 5
+    assert trainer.learner.traces == 1
+    assert trainer.replay.check_consistency() == []
+    assert np.isfinite(summary.evaluation_return_mean)
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_in_every_autoreset_mode_the_replay_gets_the_same_kind_of_episodes(mode, monkeypatch):
+    def make(env_id, num_envs, **_):
+        return SyncVectorEnv([partial(gymnasium.make, env_id)] * num_envs, autoreset_mode=mode)
+
+    monkeypatch.setattr("agents.training.make_envs", make)
+    trainer, recorder, summary = run(env_id="r2d2/TMaze-v0", total_steps=330, evaluation_period=330)
+    assert trainer.replay.check_consistency() == []
+    assert trainer.replay.num_steps == summary.env_steps
+    assert recorder.reports[-1].length_mean == 11
+    batch = trainer.replay.get(trainer.replay.keys())
+    last = batch.unroll_length - 2
+    reaches_end = batch.terminated[np.arange(len(last)), last]
+    # A T-maze episode of 11 steps gives sequences that start at 0, 3 and 6; the last one reaches the end.
+    assert reaches_end.sum() == recorder.reports[-1].episodes
+    assert not batch.truncated.any()
+
+
+def test_arguments_of_the_environment_reach_training_and_evaluation():
+    config = {"env_id": "envs:r2d2/TMaze-v0", "env_args": ("corridor_length=2",), "total_steps": 60}
+    trainer, recorder, summary = run(**config, evaluation_period=60, report_period=60)
+    assert recorder.reports[-1].length_mean == 3
+    assert summary.solved is False  # the threshold is found behind "module:", too
+    assert trainer.config.env_kwargs == {"corridor_length": 2}
+
+
+def test_a_failing_environment_ends_the_run_by_name_and_leaves_its_last_weights(tmp_path):
+    with pytest.raises(EnvironmentFailure, match=r"row \d.*out of order"):
+        train(preset("memory", **{**SMALL, "env_id": "tests/Broken-v0"}), tmp_path)
+    assert (tmp_path / "checkpoints" / "last.npz").is_file()
+
+
+def test_an_interrupt_before_the_first_evaluation_still_keeps_weights(tmp_path):
+    recorder = Recorder()
+
+    def interrupt(env_steps):
+        raise KeyboardInterrupt
+
+    recorder.progressed = interrupt
+    summary = train(preset("memory", **{**SMALL, "env_id": "tests/Walk-v0"}), tmp_path, [recorder])
+    assert (summary.env_steps, summary.evaluation_episodes) == (3, 4)
+    assert [report.env_steps for report in recorder.reports] == [3]
+    assert (tmp_path / "checkpoints" / "best.npz").is_file()
+
+
+def test_an_evaluation_does_not_wait_for_an_episode_that_never_ends(monkeypatch):
+    monkeypatch.setattr("agents.evaluation.LONGEST_EPISODE", 40)
+    trainer, _, _ = run(total_steps=30)
+    envs_ = SyncVectorEnv([partial(gymnasium.make, "tests/Endless-v0")] * 3, autoreset_mode=AutoresetMode.DISABLED)
+    result = play(envs_, Actor(trainer.network, 3), ActionSpec(envs_.single_action_space), 6, seed=0)
+    assert result.lengths.tolist() == [40, 40, 40]
+    assert result.returns.tolist() == [820.0] * 3  # 1 + 2 + ... + 40
+
+
+def test_a_ring_too_short_to_always_hold_a_sequence_does_not_stop_the_run():
+    config = {"num_envs": 1, "train_length": 5, "burn_in": 3, "overlap": 0, "capacity": 11, "learning_starts": 20}
+    summary = run(env_id="tests/Endless-v1", total_steps=100, evaluation_period=100, **config)[2]
+    assert summary.updates > 0
 
 
 def test_spaces_that_cannot_be_served_are_refused_by_name():

@@ -148,3 +148,22 @@ class TestRefuses:
             random_network(core=[])
         with pytest.raises(ValueError, match="core must hold at least one recurrent layer"):
             random_network(core="lstm", core_units=())
+
+
+def test_no_row_handed_to_a_layer_is_masked_from_its_first_step_on():
+    # cuDNN refuses such a row; one without steps keeps its state all the same.
+    layer = keras.layers.GRU(3, return_sequences=True, return_state=True)
+    core = Core([layer])
+    core.build(2)
+    masks, call = [], layer.call
+
+    def spy(*args, mask=None, **kwargs):
+        masks.append(np.asarray(mask))
+        return call(*args, mask=mask, **kwargs)
+
+    layer.call = spy
+    inputs, before = np.ones((3, 4, 2), np.float32), (np.full((3, 3), 0.5, np.float32),)
+    _, after = core.unroll(tf.constant(inputs), before, tf.constant([0, 1, 4]))
+    assert masks[0].any(axis=1).all()
+    np.testing.assert_array_equal(after[0][0], before[0][0])
+    assert (np.asarray(after[0][1:]) != 0.5).all()

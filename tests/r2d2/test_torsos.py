@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,6 +15,11 @@ from r2d2.torsos import EMBEDDING_UNITS, LARGEST_ONE_HOT, Torso
 
 UNITS = 8
 VECTOR = spaces.Box(-np.inf, np.inf, (3,), np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_in_every_run() -> None:
+    keras.utils.set_random_seed(0)
 
 
 def image(*shape: int, dtype: Any = np.uint8, high: float = 255) -> spaces.Box:
