@@ -45,15 +45,13 @@ class Evaluator:
         self._action_spec = ActionSpec(network.action_space)
         self._actors: dict[int, Actor] = {}
 
-    def evaluate(self, episodes: int, seed: int) -> EvaluationResult:
-        """``episodes`` greedy episodes on environments made afresh and seeded with ``seed``."""
+    def evaluate(self, episodes: int, seed: int, check: Callable[[], None]) -> EvaluationResult:
+        """``episodes`` greedy episodes on environments made afresh and seeded with ``seed``; see `play`."""
         num_envs = min(episodes, MOST_ENVS)
         if num_envs not in self._actors:
             self._actors[num_envs] = Actor(self._network, num_envs)
-        actor = self._actors[num_envs]
-        return play(
-            make_envs(self._env_id, num_envs, env_kwargs=self._env_kwargs), actor, self._action_spec, episodes, seed
-        )
+        envs = make_envs(self._env_id, num_envs, env_kwargs=self._env_kwargs)
+        return play(envs, self._actors[num_envs], self._action_spec, episodes, seed, check)
 
 
 def play(
@@ -62,8 +60,12 @@ def play(
     action_spec: ActionSpec,
     episodes: int,
     seed: int,
+    check: Callable[[], None] = lambda: None,
 ) -> EvaluationResult:
-    """Play ``episodes`` greedy episodes, fewer if some are longer than `LONGEST_EPISODE`; closes the environments."""
+    """Play ``episodes`` greedy episodes, fewer if some are longer than `LONGEST_EPISODE`; closes the environments.
+
+    ``check`` is called before every step, and may raise.
+    """
     quota = np.full(envs.num_envs, episodes // envs.num_envs)
     quota[: episodes % envs.num_envs] += 1
     returns: list[float] = []
@@ -71,6 +73,7 @@ def play(
     running, steps = np.zeros(envs.num_envs), np.zeros(envs.num_envs, np.int64)
     with EpisodeStream(envs, seed=seed) as stream:
         while quota.any():
+            check()
             q_values, _ = actor.q_values(stream.observation, stream.first)
             index = q_values.argmax(axis=1)
             result = stream.step(action_spec.from_index(index))

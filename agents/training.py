@@ -14,6 +14,7 @@ from agents.acting import Actor, epsilon_greedy, epsilon_ladder
 from agents.config import Config
 from agents.episodes import EpisodeStream
 from agents.evaluation import Evaluator
+from agents.interrupt import Interrupt
 from agents.make_envs import make_envs
 from agents.networks import make_network, make_replay
 from agents.reports import Evaluation, Observer, Report, Summary
@@ -84,6 +85,7 @@ class Trainer:
         if self._solved_return is None:
             self._solved_return = None if envs.spec is None else envs.spec.reward_threshold
 
+        self._interrupt = Interrupt()
         self.watch = Stopwatch()
         self.env_steps = 0
         self._trained_steps = 0
@@ -101,13 +103,19 @@ class Trainer:
 
     def run(self) -> Summary:
         """Train to the end."""
-        config = self.config
         for observer in self._observers:
-            observer.started(config, self._solved_return, count_parameters(self.network), self.replay.nbytes)
+            observer.started(self.config, self._solved_return, count_parameters(self.network), self.replay.nbytes)
+        with self._interrupt:
+            return self._finish(self._train())
+
+    def _train(self) -> str:
+        """The loop; why it ended."""
+        config = self.config
         stopped_because = "total_steps"
         next_report, next_evaluation = config.report_period, config.evaluation_period
         try:
             while self.env_steps < config.total_steps:
+                self._interrupt.check()
                 self._act()
                 self._learn()
                 for observer in self._observers:
@@ -130,7 +138,7 @@ class Trainer:
         finally:
             self._stream.close()
             self._save("last", self._kept)
-        return self._finish(stopped_because)
+        return stopped_because
 
     def _act(self) -> None:
         """One step of every environment, into the replay."""
@@ -215,7 +223,9 @@ class Trainer:
 
     def _measure(self, episodes: int) -> Evaluation:
         self._evaluations += 1
-        result = self._evaluator.evaluate(episodes, self._evaluation_seed + 1000 * self._evaluations)
+        result = self._evaluator.evaluate(
+            episodes, self._evaluation_seed + 1000 * self._evaluations, self._interrupt.check
+        )
         mean, std = float(result.returns.mean()), float(result.returns.std())
         return Evaluation(self.env_steps, self.learner.updates, mean, std, episodes, False)
 

@@ -92,7 +92,7 @@ def test_a_run_leaves_what_the_design_says(run: Path) -> None:
 def test_config_json_holds_every_option_and_the_versions(run: Path) -> None:
     record = strict((run / "config.json").read_text())
     config = Config(seed=3, core_units=(32, 16))
-    assert record["config"] == {**dataclasses.asdict(config), "core_units": [32, 16]}
+    assert record["config"] == {**dataclasses.asdict(config), "core_units": [32, 16], "env_args": []}
     assert set(record["versions"]) == {"python", "tensorflow", "keras", "numpy", "gymnasium", "r2d2-replay"}
     assert record["versions"]["numpy"] == np.__version__
     assert (record["solved_return"], record["parameters"], record["replay_bytes"]) == (0.95, 1234, 5678)
