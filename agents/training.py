@@ -227,7 +227,7 @@ class Trainer:
             episodes, self._evaluation_seed + 1000 * self._evaluations, self._interrupt.check
         )
         mean, std = float(result.returns.mean()), float(result.returns.std())
-        return Evaluation(self.env_steps, self.learner.updates, mean, std, episodes, False)
+        return Evaluation(self.env_steps, self.learner.updates, mean, std, len(result.returns), False)
 
     def _report(self) -> None:
         steps, updates, seconds = self._reported
@@ -276,7 +276,12 @@ class Trainer:
     def _finish(self, stopped_because: str) -> Summary:
         """Evaluate what is left to evaluate, and sum up."""
         if self._last is None or (self._last.env_steps != self.env_steps and stopped_because == "total_steps"):
-            self._evaluate(interrupted=stopped_because == "interrupted")
+            try:
+                self._evaluate(interrupted=stopped_because == "interrupted")
+            except KeyboardInterrupt:
+                if self._best is None:
+                    raise
+                stopped_because = "interrupted"  # what was evaluated before stands
         if self.env_steps > self._reported[0]:
             self._report()
         assert self._best is not None

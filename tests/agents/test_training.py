@@ -327,6 +327,26 @@ def test_an_interrupt_before_the_first_evaluation_still_keeps_weights(tmp_path):
     assert (tmp_path / "checkpoints" / "best.npz").is_file()
 
 
+def test_an_interrupt_in_the_last_evaluation_keeps_the_ones_before():
+    trainer = Trainer(preset("memory", **{"env_id": "tests/Walk-v0", **SMALL, "evaluation_period": 400}))
+    measure = trainer._measure
+
+    def interrupted_at_the_end(episodes):
+        if trainer.env_steps == 600:
+            raise KeyboardInterrupt
+        return measure(episodes)
+
+    trainer._measure = interrupted_at_the_end
+    summary = trainer.run()
+    assert (summary.stopped_because, summary.env_steps, summary.evaluation_episodes) == ("interrupted", 600, 6)
+
+
+def test_an_evaluation_counts_the_episodes_it_played(monkeypatch):
+    monkeypatch.setattr("agents.evaluation.LONGEST_EPISODE", 40)
+    summary = run(env_id="tests/Endless-v0", total_steps=30, evaluation_episodes=30, final_evaluation_episodes=30)[2]
+    assert summary.evaluation_episodes == 20  # one by each of 20 environments, none of which ended
+
+
 def test_an_evaluation_does_not_wait_for_an_episode_that_never_ends(monkeypatch):
     monkeypatch.setattr("agents.evaluation.LONGEST_EPISODE", 40)
     trainer, _, _ = run(total_steps=30)
