@@ -7,7 +7,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from r2d2.keras_states import read_states, reset_states, warm_up, write_states
+    from r2d2.keras_files import load_with_states, save_with_states
+    from r2d2.keras_states import (
+        copy_states,
+        keep_states,
+        read_states,
+        reset_states,
+        take_rows,
+        warm_up,
+        write_states,
+    )
     from r2d2.learner import DivergenceError, Learner, Update
     from r2d2.losses import sequence_loss, sequence_priorities
     from r2d2.network import RecurrentQNetwork
@@ -31,14 +40,19 @@ _HOME = {
     "SequenceReplay": "replay",
     "StatefulNetwork": "stateful",
     "Update": "learner",
+    "copy_states": "keras_states",
+    "keep_states": "keras_states",
     "load_weights": "weights",
+    "load_with_states": "keras_files",
     "n_step_double_q_targets": "targets",
     "read_states": "keras_states",
     "rescale": "rescaling",
     "reset_states": "keras_states",
     "save_weights": "weights",
+    "save_with_states": "keras_files",
     "sequence_loss": "losses",
     "sequence_priorities": "losses",
+    "take_rows": "keras_states",
     "unscale": "rescaling",
     "warm_up": "keras_states",
     "write_states": "keras_states",
