@@ -164,11 +164,10 @@ def warm_up(model: Any, prefix: Any, lengths: ArrayLike | None = None) -> None:
         ValueError: ``lengths`` are not such numbers, or differ while a layer reads its steps backwards.
     """
     variables = state_variables(model)  # an error here is clearer than states that do not move
-    steps = tf.nest.map_structure(tf.stop_gradient, prefix)
-    batch, time = tf.nest.flatten(steps)[0].shape[:2]
+    batch, time = tf.nest.flatten(prefix)[0].shape[:2]
     if lengths is None:
         if time != 0:
-            model(steps, training=False)
+            model(prefix, training=False)  # the states are assigned to variables, which no gradient passes
         return
     ends = _checked_lengths(lengths, batch, time)
     if len(set(ends.tolist())) > 1 and any(getattr(layer, "go_backwards", False) for layer in _layers(model)):
@@ -179,7 +178,7 @@ def warm_up(model: Any, prefix: Any, lengths: ArrayLike | None = None) -> None:
     start = 0
     for end in sorted(set(ends.tolist()) - {0}):
         before = [tf.identity(variable.value) for variable in parts]
-        model(tf.nest.map_structure(lambda leaf, piece=slice(start, end): leaf[:, piece], steps), training=False)
+        model(tf.nest.map_structure(lambda leaf, piece=slice(start, end): leaf[:, piece], prefix), training=False)
         _assign(list(zip(parts, before, strict=True)), ends <= start)
         start = end
 

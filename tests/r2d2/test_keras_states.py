@@ -277,6 +277,7 @@ class TestTakingRows:
             ([0, 3], r"rows=\[0, 3\] must be from 0 to 2, the rows of states\['memory'\]\[0\]"),
             ([-1], r"rows=\[-1\] must be from 0 to 2"),
             ([], r"rows is float64\[0\], must be a list of numbers of rows"),
+            (np.empty(0, int), r"rows is int64\[0\]"),
             ([True, False, True], r"rows is bool\[3\]"),
             ([0.0], r"rows is float64\[1\]"),
             (1, r"rows is int64\[\]"),
