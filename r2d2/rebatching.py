@@ -73,10 +73,11 @@ def rebatch_copying_weights(model: Any, batch_size: int) -> Any:
     """
     new = _rebatched(model, batch_size, sharing=False)
     values, wanted = new.get_weights(), model.get_weights()
-    if [_content(value) for value in values] != [_content(value) for value in wanted]:
+    equal = [_content(value) for value in values] == [_content(value) for value in wanted]
+    if not equal or {id(weight) for weight in new.weights} & {id(weight) for weight in model.weights}:
         raise RuntimeError(
-            f"the weights of model {model.name!r} cannot be copied: built from its config it has {len(values)} weights "
-            f"in another order or of other values than these {len(wanted)}; build it twice and use set_weights"
+            f"the weights of model {model.name!r} cannot be copied: built from its config it has {len(values)}, not "
+            f"all of its own and equal to the {len(wanted)} given; build it a second time and use set_weights"
         )
     return new
 

@@ -78,6 +78,17 @@ class TestOutputs:
         np.testing.assert_array_equal(found, expected[:, -1:])
         np.testing.assert_allclose(trial.played.outputs[0], expected, atol=1e-6)
 
+    def test_of_one_number_a_step_have_a_time_axis(self) -> None:
+        class Values(Sound):
+            def __call__(self, steps: Any) -> Any:
+                return super().__call__(steps)[..., 0]
+
+        trial = trial_of(random_steps(3), Values())
+        trial.open()
+        (played,), (found,) = trial.played.outputs, trial.run_from(trial.played.states[0], trial.steps)
+        assert played.shape == found.shape == (3, 3)
+        np.testing.assert_allclose(found, played, atol=1e-6)
+
     def test_are_compared_as_far_back_as_both_reach_and_named_by_their_step(self) -> None:
         trial = trial_of(random_steps(5))
         expected, found = np.zeros((3, 4, 2)), np.zeros((3, 2, 2))

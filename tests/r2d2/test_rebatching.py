@@ -588,10 +588,15 @@ def test_a_model_that_would_lie_is_not_handed_out():
         def load_own_variables(self, store):
             pass
 
+    class Tabled(layers.Dense):
+        def save_assets(self, path):
+            pass
+
     with pytest.raises(RuntimeError, match=r"not all weights of model .* can be shared"):
         rebatch_sharing_weights(sequential(Scaled(4, stateful=True)), 2)
-    with pytest.raises(RuntimeError, match=r"the weights of model .* cannot be copied"):
-        rebatch_copying_weights(sequential(layers.LSTM(4, stateful=True), Forgetful(2)), 2)
+    for kind in (Forgetful, Tabled):
+        with pytest.raises(RuntimeError, match=r"the weights of model .* cannot be copied"):
+            rebatch_copying_weights(sequential(layers.LSTM(4, stateful=True), kind(2)), 2)
     cell, steps = layers.GRUCell(3), keras.Input(batch_shape=(BATCH, None, FEATURES))
     twice = keras.Model(steps, layers.RNN([cell, cell], stateful=True)(steps))
     assert len(rebatch_sharing_weights(twice, 2).weights) == 3
