@@ -126,7 +126,7 @@ def partial_reset(trial: Trial) -> Iterator[Measurement]:
     for rows in sets:
         trial.network(trial.other_steps)
         before = trial.read()
-        trial.network.reset(rows.copy())
+        trial.network.reset(rows)
         after = trial.read()
         yield trial.states_differ(
             "a row that is reset is not in its initial state", initial, after, rows=rows, exact=True
