@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from r2d2.burn_in_check import BurnInError, BurnInReport, check_burn_in
+    from r2d2.burn_in_subjects import SupportsBurnIn
     from r2d2.keras_files import load_with_states, save_with_states
     from r2d2.keras_states import (
         copy_states,
@@ -46,6 +47,7 @@ _HOME = {
     "StatefulNetwork": "stateful",
     "StatesBeforeBatch": "state_callbacks",
     "StatesBeforeEpoch": "state_callbacks",
+    "SupportsBurnIn": "burn_in_subjects",
     "Update": "learner",
     "check_burn_in": "burn_in_check",
     "copy_states": "keras_states",

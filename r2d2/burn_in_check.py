@@ -38,7 +38,8 @@ class BurnInReport:
         width = max(map(len, (*self.checked, *self.skipped)))
         return "\n".join(
             [
-                f"burn-in is sound: {len(self.checked)} properties hold, {len(self.skipped)} could not be checked",
+                f"burn-in is sound as far as checked: {len(self.checked)} properties hold, "
+                f"{len(self.skipped)} could not be checked",
                 *(
                     f"  {name:<{width}}  largest difference {self.largest_differences[name]:.2g}"
                     for name in self.checked
@@ -103,7 +104,9 @@ def check_burn_in(
     - no gradient: none reaches the prefix or the stored state, and the one of the weights is that of a constant state.
     - no gradient, compiled: the same inside a `tf.function`.
 
-    States and weights are put back as they were, whatever the outcome.
+    States and weights are put back as they were, whatever the outcome. A few steps find what many would: the time taken
+    grows with the square of their number (seconds for ten, minutes for a hundred). Give no steps that the network masks
+    (as an embedding with ``mask_zero`` does with 0): alone in a call they are not what they are among others.
 
     Args:
         network: a `RecurrentQNetwork`, a `StatefulNetwork`, a built Keras model with ``stateful=True`` layers, or an

@@ -9,8 +9,6 @@ from r2d2.burn_in_trial import Trial
 from r2d2.replay import trees
 from r2d2.replay.trees import Tree
 
-IN_ONE_CALL = "several steps in one call give other outputs than one call for each"
-
 
 def nothing_known(trial: Trial, measurement: Measurement) -> str:
     return ""
@@ -59,7 +57,7 @@ def which_steps(trial: Trial, measurement: Measurement) -> str:
     half = trial.time // 2
     either = (trial.run_from(trial.start, steps) for steps in (trial.steps, trial.padded(half)[1]))
     one, other = ([leaf[:, :half] for leaf in outputs if leaf.shape[1] == trial.time] for outputs in either)
-    if measurement.claim == IN_ONE_CALL and one and not trial.outputs_differ("", one, other, end=half).holds:
+    if one and not trial.outputs_differ("", one, other, end=half).holds:
         return "a later step changes an earlier output: a layer that reads backwards, or that normalises over time?"
     return ""
 
@@ -91,11 +89,10 @@ def _order_after_restore(trial: Trial) -> list[int]:
     """Which part of a restored state is read as each part; each its own if that cannot be told."""
     trial.restore(trial.start)
     restored, found = trees.leaves(trial.start), trees.leaves(trial.read())
-    order = [
+    return [
         next((other for other, part in enumerate(restored) if np.array_equal(part, own)), number)
         for number, own in enumerate(found)
     ]
-    return order if len(set(order)) == len(order) else list(range(len(order)))
 
 
 def _reordered(state: Tree, order: list[int]) -> Tree:

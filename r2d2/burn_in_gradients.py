@@ -55,8 +55,6 @@ def no_gradient_compiled(trial: Trial) -> Iterator[Measurement]:
     except Exception as error:
         said = str(error).strip().splitlines() or [type(error).__name__]  # where it happened comes first, what last
         raise NotApplicable(f"tf.function cannot trace the network: {said[-1].strip()}") from error
-    finally:
-        trial.restore(trial.start)  # a network that is no friend of tf.function may hold a tensor without a value
     yield from _compare(trial, length, warm.gradients(variables), found)
 
 

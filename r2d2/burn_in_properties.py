@@ -138,7 +138,7 @@ def partial_reset(trial: Trial) -> Iterator[Measurement]:
 
 def pieces(trial: Trial) -> Iterator[Measurement]:
     """Steps in one piece or in many, called or burnt in, lead to the same outputs and states."""
-    claim = diagnosis.IN_ONE_CALL
+    claim = "several steps in one call give other outputs than one call for each"
     for t, found in enumerate(trial.replayed):
         measured = trial.outputs_differ(claim, _from(t, trial.played.outputs), found, end=trial.time)
         if not measured.holds:  # it may be the state that is wrong: `alignment`

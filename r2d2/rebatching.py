@@ -73,7 +73,7 @@ def rebatch_copying_weights(model: Any, batch_size: int) -> Any:
     """
     new = _rebatched(model, batch_size, sharing=False)
     values, wanted = new.get_weights(), model.get_weights()
-    equal = [_content(value) for value in values] == [_content(value) for value in wanted]
+    equal = [value.tobytes() for value in values] == [value.tobytes() for value in wanted]
     if not equal or {id(weight) for weight in new.weights} & {id(weight) for weight in model.weights}:
         raise RuntimeError(
             f"the weights of model {model.name!r} cannot be copied: built from its config it has {len(values)}, not "
@@ -234,10 +234,6 @@ def _sublayers(layer: Any) -> list[Any]:
     if isinstance(layer, keras.Sequential):
         return layer.layers  # without the input layer that it has once it is built
     return layer._flatten_layers(include_self=False, recursive=False)
-
-
-def _content(value: Any) -> tuple[Any, ...]:
-    return value.dtype, value.shape, value.tobytes()
 
 
 @contextmanager

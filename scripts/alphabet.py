@@ -1,6 +1,7 @@
 """The alphabet experiments with hidden states: python scripts/alphabet.py [EXPERIMENT ...]. Options: --help."""
 
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from agents import cli
 DESCRIPTION = """\
 What articles on the hidden states of Keras's LSTM have measured, measured again with several seeds.
 
-Prints each figure beside the published one, and writes results.json and alphabet.png, replacing those of a run before.
+Prints each figure beside the published one, and writes results.json and, of experiments that measure per cent,
+alphabet.png, replacing those of a run before.
 
 Ctrl-C ends it early and keeps what is done; the exit status is then 130.
 """
@@ -56,6 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cli.BadInput(f"--out-dir: {options.out_dir} cannot be made ({error.strerror})") from error
+    try:
+        with tempfile.TemporaryFile(dir=options.out_dir):
+            pass
+    except OSError as error:  # better now than when all is done
+        raise cli.BadInput(f"--out-dir: nothing can be written to {options.out_dir} ({error.strerror})") from error
     cli.import_tensorflow()
     from agents.experiments.console import ExperimentConsole
     from agents.experiments.every import EXPERIMENTS
@@ -70,11 +77,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = ExperimentConsole()
     with console:
         runs = run_experiments(experiments, options.seeds, letter_windows, [console], epochs=options.epochs)
+    if not runs.results:
+        console.say("nothing was measured; files of an earlier run, if there are any, are left as they were")
+        return cli.INTERRUPTED
+    if options.epochs is not None:
+        console.say(
+            f"after {options.epochs} epochs instead of the articles': not to be compared with what they published"
+        )
     console.tables(runs)
-    files = [
-        write_record(options.out_dir, runs, {**asdict(options), "experiments": names}),
-        draw_picture(options.out_dir, runs.results),
-    ]
+    try:
+        files = [
+            write_record(options.out_dir, runs, {**asdict(options), "experiments": names}),
+            draw_picture(options.out_dir, runs.results, options.epochs),
+        ]
+    except OSError as error:
+        raise cli.BadInput(f"--out-dir: {options.out_dir} cannot be written to ({error.strerror})") from error
     for file in filter(None, files):
         console.say(f"written: {file}")
     console.say(f"{runs.seconds:.0f} s in all")

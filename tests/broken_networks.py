@@ -382,6 +382,16 @@ class OneLengthForAll(Sound):
         super().warm_up(prefix, None if lengths is None else np.full_like(lengths, lengths.max()))
 
 
+class SortsLengths(Sound):
+    def warm_up(self, prefix: Any, lengths: Any = None) -> None:
+        super().warm_up(prefix, None if lengths is None else np.sort(lengths))
+
+
+class LosesTheLastStepOfTheLongest(Sound):
+    def warm_up(self, prefix: Any, lengths: Any = None) -> None:
+        super().warm_up(prefix, None if lengths is None else np.minimum(lengths, prefix.shape[1] - 1))
+
+
 # Gradients.
 
 

@@ -28,20 +28,23 @@ class _Line(NamedTuple):
     results: Results
 
 
-def draw_picture(folder: Path, all_results: Sequence[Results]) -> Path | None:
+def draw_picture(folder: Path, all_results: Sequence[Results], epochs: int | None = None) -> Path | None:
     """Draw alphabet.png, 1400 pixels wide: a line a model, a panel a test.
 
-    Shown are the experiments with published accuracies.
+    Shown are the experiments that measure per cent.
 
     Args:
-        folder: where; it must be there, and the picture in it is replaced.
+        folder: where; it must be there, and the picture in it is replaced, or removed if there is nothing to show.
         all_results: what was measured.
+        epochs: of every training, if it was not the articles' number.
 
     Returns:
         The file; None if there is nothing to show, and no picture.
     """
     shown = [results for results in all_results if any(map(_is_shown, results.experiment.figures))]
+    file = folder / FILE
     if not shown:
+        file.unlink(missing_ok=True)  # one of another run would be taken for this one's
         return None
     lines = [line for results in shown for line in _lines(results)]
     tests = list(dict.fromkeys(figure.measure for line in lines for figure in line.figures))
@@ -59,7 +62,8 @@ def draw_picture(folder: Path, all_results: Sequence[Results]) -> Path | None:
     seeds = len(shown[0].outcomes)
     picture.suptitle(
         "The alphabet with hidden states: published once, measured "
-        + ("again" if seeds == 1 else f"again with {seeds} seeds"),
+        + ("again" if seeds == 1 else f"again with {seeds} seeds")
+        + ("" if epochs is None else f", after {epochs} epochs only"),
         x=0.012,
         ha="left",
         fontsize=16,
@@ -68,13 +72,12 @@ def draw_picture(folder: Path, all_results: Sequence[Results]) -> Path | None:
     )
     handles, labels = _legend()
     picture.legend(handles, labels, loc="outside lower left", ncols=4, fontsize=11, frameon=False, labelcolor=_INK)
-    file = folder / FILE
     picture.savefig(file, format="png")
     return file
 
 
 def _is_shown(figure: Figure) -> bool:
-    return figure.published is not None and figure.unit == "%"
+    return figure.unit == "%"
 
 
 def _lines(results: Results) -> list[_Line]:
@@ -98,7 +101,7 @@ def _panel(axes: Axes, test: str, lines: Sequence[_Line]) -> None:
     axes.tick_params(colors=_INK, labelsize=11, length=0)
     axes.set_xlim(-4, 104)
     axes.set_xticks(range(0, 101, 20))
-    axes.set_xlabel("accuracy in per cent", fontsize=12, color=_INK)
+    axes.set_xlabel("per cent" if "error" in test else "accuracy in per cent", fontsize=12, color=_INK)
     for y, line in enumerate(lines):
         if not line.figures:
             axes.axhspan(y - 0.5, y + 0.5, color=_BAND, zorder=0)

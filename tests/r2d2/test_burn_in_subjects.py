@@ -18,7 +18,7 @@ SPACE = spaces.Dict(
     {
         "place": spaces.Tuple([spaces.Discrete(3, start=5), spaces.MultiDiscrete([2, 4])]),
         "image": spaces.Box(0, 255, (6, 5, 3), np.uint8),
-        "velocity": spaces.Box(np.float32([-3.4e38, -1.0]), np.float32([3.4e38, 1.0])),
+        "velocity": spaces.Box(np.float32([0.0, -1.0]), np.float32([3.4e38, 1.0])),
         "free": spaces.Box(-np.inf, np.inf, (2,), np.float32),
         "buttons": spaces.MultiBinary(2),
     }

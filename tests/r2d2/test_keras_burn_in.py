@@ -1,5 +1,6 @@
 """States of a Keras model can be copied, kept, and burnt in, also in traced functions."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,6 +10,7 @@ from keras import layers
 from stateful_models import (
     BATCH,
     CAUSAL,
+    FEATURES,
     MODELS,
     assert_close,
     assert_same,
@@ -49,7 +51,7 @@ class TestCopying:
         ("target", "rows", "message"),
         [
             (lambda: lstm_model(batch=2), None, "has batch size 3, target layer 'memory' 2: say with rows="),
-            (lambda: lstm_model(batch=2), [0, 1, 2], r"has shape \(3, 4\), must be \(2, 4\)"),
+            (lambda: lstm_model(batch=2), [0, 1, 2], "rows names 3 rows, target layer 'memory' has batch size 2"),
             (lambda: lstm_model(batch=2), [0, 3], r"rows=\[0, 3\] must be from 0 to 2"),
             (nested_model, None, r"source has stateful layers \['memory'\], target \['memory', 'memory:2'\]"),
             (
@@ -65,6 +67,57 @@ class TestCopying:
         with pytest.raises(ValueError, match=message):
             copy_states(source, target, rows)
         assert not any(part.any() for part in parts_of(read_states(target)))
+
+
+class Parts(keras.Model):
+    def __init__(self, parts):
+        super().__init__()
+        self.parts = parts
+
+    def call(self, steps):
+        for part in self.parts:
+            steps = part(steps)
+        return steps
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("other", ["nested", "nested twice", "subclassed", "bidirectional"])
+def test_states_find_their_layer_however_the_models_are_nested(other, named):
+    def memories(make=layers.LSTM):
+        names = ("first", "second", "third") if named else (None,) * 3
+        return [make(FEATURES, stateful=True, return_sequences=True, name=name) for name in names]
+
+    def both_ways(units, stateful, return_sequences, name):
+        layer = layers.LSTM(units, stateful=stateful, return_sequences=return_sequences)
+        return layers.Bidirectional(layer, name=name, merge_mode="sum")
+
+    def nested():
+        one, *others = memories()
+        inner = keras.Sequential(others)
+        return keras.Sequential([keras.Input(batch_shape=(BATCH, None, FEATURES)), one, inner])
+
+    def nested_twice():
+        one, two, three = memories()
+        inner = keras.Sequential([keras.Sequential([one, two]), three])
+        return keras.Sequential([keras.Input(batch_shape=(BATCH, None, FEATURES)), inner])
+
+    def flat(make=layers.LSTM):
+        return keras.Sequential([keras.Input(batch_shape=(BATCH, None, FEATURES)), *memories(make)])
+
+    def subclassed():
+        one, *others = memories()
+        model = Parts([one, keras.Sequential(others)])
+        model(steps(1))
+        reset_states(model)
+        return model
+
+    targets = {"nested": nested, "nested twice": nested_twice, "subclassed": subclassed}
+    source = flat(both_ways) if other == "bidirectional" else flat()
+    target = flat(both_ways) if other == "bidirectional" else targets[other]()
+    target.set_weights(source.get_weights())
+    source(steps(4))
+    copy_states(source, target)
+    np.testing.assert_array_equal(target(steps(2, seed=1)), source(steps(2, seed=1)))
 
 
 class TestKeeping:
@@ -163,6 +216,57 @@ class TestInsideATracedFunction:
         assert_same(read_states(model), before)
         write(good, good)
         assert float(read_states(model)["memory"][0].mean()) == 1
+
+    def test_with_jit_compile_a_state_that_is_not_finite_changes_nothing(self):
+        model = lstm_model()
+        model(steps(3))
+        before = read_states(model)
+        write = tf.function(lambda hidden, cell: write_states(model, {"memory": (hidden, cell)}), jit_compile=True)
+        good, bad = tf.ones((BATCH, 4)), tf.fill((BATCH, 4), np.float32("nan"))
+        write(good, bad)
+        assert_same(read_states(model), before)
+        write(good, good)
+        assert float(read_states(model)["memory"][0].mean()) == 1
+
+    @pytest.mark.parametrize("make", CAUSAL)
+    @pytest.mark.parametrize("lengths", [[4, 0, 2], [0, 0, 0], [5, 5, 5]])
+    def test_burn_in_with_lengths_and_time_that_only_the_run_knows(self, make, lengths):
+        model, prefix, moved = make(), steps(5, seed=2), steps(2)
+        model(moved)
+        start = read_states(model)
+        warm_up(model, prefix, lengths)
+        expected = read_states(model)
+        as_tensors = tf.function(
+            lambda sequence, ends: warm_up(model, sequence, ends),
+            input_signature=[tf.TensorSpec([BATCH, None, FEATURES]), tf.TensorSpec([BATCH], tf.int32)],
+        )
+        as_numbers = tf.function(
+            lambda sequence: warm_up(model, sequence, lengths),
+            input_signature=[tf.TensorSpec([BATCH, None, FEATURES])],
+        )
+        for run in (lambda: as_tensors(prefix, lengths), lambda: as_numbers(prefix)):
+            write_states(model, start)
+            run()
+            assert_close(read_states(model), expected)
+
+    def test_burn_in_over_a_time_that_only_the_run_knows(self):
+        model, prefix = lstm_model(), steps(4)
+        run = tf.function(
+            lambda sequence: warm_up(model, sequence), input_signature=[tf.TensorSpec([BATCH, None, FEATURES])]
+        )
+        run(prefix[:, :0])
+        assert not any(part.any() for part in parts_of(read_states(model)))
+        run(prefix)
+        once = read_states(model)
+        reset_states(model)
+        warm_up(model, prefix)
+        assert_close(read_states(model), once)
+
+    @pytest.mark.parametrize("ends", [tf.constant([1.0, 2.0, 0.0]), tf.constant([1, 2])])
+    def test_lengths_of_another_form_are_refused_when_traced(self, ends):
+        model = lstm_model()
+        with pytest.raises(ValueError, match=r"lengths is .*, must be 3 whole numbers"):
+            tf.function(lambda lengths: warm_up(model, steps(3), lengths))(ends)
 
 
 class TestBurnIn:

@@ -75,6 +75,11 @@ class TestReading:
         with pytest.raises(ValueError, match="has no layer with stateful=True"):
             read_states(model_of(layers.LSTM(4)))
 
+    @pytest.mark.parametrize("wrong", [None, "model", np.zeros(3)])
+    def test_what_is_no_model_is_told_so(self, wrong):
+        with pytest.raises(ValueError, match="must be a Keras model or layer"):
+            read_states(wrong)
+
     def test_a_model_that_is_not_built_is_told_so(self):
         with pytest.raises(ValueError, match="layer 'memory' has no states yet: call the model once, or build it"):
             read_states(keras.Sequential([layers.LSTM(4, stateful=True, name="memory")]))
@@ -130,9 +135,18 @@ class TestWriting:
         write_states(model, {"memory": tuple(tf.ones((BATCH, 4)) * value for value in (1, 2))}, tf.constant([True] * 3))
         assert [float(part.mean()) for part in read_states(model)["memory"]] == [1, 2]
 
+    def test_a_layer_s_own_variables_may_be_written_to_another_model(self):
+        model, twin = lstm_model(), lstm_model()
+        model(steps(2))
+        write_states(twin, {"memory": model.layers[0].states})
+        assert_same(read_states(twin), read_states(model))
+
     @pytest.mark.parametrize(
         ("change", "message"),
         [
+            (lambda s: None, "states is a NoneType, must hold the parts of each layer's state by its name"),
+            (lambda s: {"memory": 5}, r"states\['memory'\] is a int, must be a tuple of arrays"),
+            (lambda s: {"memory": s["memory"][0]}, r"states\['memory'\] is a ndarray, must be a tuple of arrays"),
             (lambda s: {}, r"states are of layers \[\]"),
             (lambda s: {"other": s["memory"]}, r"states are of layers \['other'\]"),
             (lambda s: {"memory": s["memory"][:1]}, r"states\['memory'\] has 1 parts, the layer has 2"),
@@ -185,6 +199,10 @@ class TestTakingRows:
             assert len(part) == len(rows)
             for new, old in enumerate(rows):
                 np.testing.assert_array_equal(part[new], origin[old])
+
+    def test_states_as_nested_lists_will_do(self):
+        (part,) = take_rows({"one": ([[1, 2], [3, 4]],)}, [1, 1])["one"]
+        assert part.tolist() == [[3, 4], [3, 4]]
 
     def test_one_row_in_every_row_makes_all_rows_go_on_as_that_one(self):
         model = lstm_model()

@@ -1,5 +1,7 @@
 """A model for another batch size computes what the given model computes, row by row, and leaves that model alone."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -418,9 +420,30 @@ class Built(Model):
         self.inside.head.build((shape[0], self.inside.memory.units))
 
 
+class Bare(Model):
+    """... with no arguments but Keras's own, so that it needs no config."""
+
+    def __init__(self, name=None, **arguments):
+        keras.Model.__init__(self, name=name, **arguments)
+        self.inside, self.scale = Inside(4), 1.0
+
+    get_config = keras.Model.get_config
+
+
+class Head(layers.Layer):
+    """A stateless layer that Keras builds by a symbolic call."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.dense = layers.Dense(2)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
 def inside_a_functional_model():
     steps = keras.Input(batch_shape=(BATCH, None, FEATURES))
-    return keras.Model(steps, called(Inside(4))(steps))
+    return keras.Model(steps, Head()(called(Inside(4))(steps)))
 
 
 def called(model):
@@ -436,6 +459,7 @@ def built(model):
 OWN_CLASSES = {
     "called": lambda: called(Model(4, scale=2.0)),
     "built": lambda: built(Built(4, scale=2.0)),
+    "without arguments": lambda: called(Bare()),
     "inside a functional model": inside_a_functional_model,
 }
 
@@ -443,7 +467,9 @@ OWN_CLASSES = {
 @pytest.mark.parametrize("make", OWN_CLASSES.values(), ids=OWN_CLASSES)
 def test_classes_that_hold_stateful_layers_are_copied_and_refused_for_sharing(make, tmp_path):
     model, rows = make(), [2, 2, 0, 1]
-    new, inputs = rebatch_copying_weights(model, len(rows)), steps_of()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Keras warns of classes whose parts it cannot build
+        new, inputs = rebatch_copying_weights(model, len(rows)), steps_of()
     new.save_weights(tmp_path / "before_any_call.weights.h5")
     assert [weight.path for weight in new.weights] == [weight.path for weight in model.weights]
     for call in range(2):
@@ -493,6 +519,14 @@ class OwnGraph(keras.Model):
 
     def get_config(self):
         return {}
+
+
+class UntoldGraph(keras.Model):
+    """The same with an argument that no config tells."""
+
+    def __init__(self, units=3):
+        steps = keras.Input(batch_shape=(BATCH, None, FEATURES))
+        super().__init__(steps, layers.LSTM(units, stateful=True)(steps))
 
 
 class OwnLayers(keras.Sequential):
@@ -565,6 +599,7 @@ FIXED = "layer 'lstm.*' keeps batch size 3 in a model for batch_size=2: a class 
             lambda: called(Untold(4)),
             r"is a Untold, a class without a get_config\(\) of its own: .* its arguments \['scale', 'units'\]",
         ),
+        (lambda: UntoldGraph(4), r"is a UntoldGraph, a class without a get_config\(\) of its own: .* \['units'\]"),
         (lambda: called(Fixed(4)), FIXED),
         (OwnGraph, FIXED),
         (OwnLayers, FIXED),
@@ -576,6 +611,14 @@ def test_a_class_that_cannot_be_copied_is_told_why(make, message):
         rebatch_copying_weights(model, 2)
     with pytest.raises(ValueError, match="a class of its own"):
         rebatch_sharing_weights(model, 2)
+
+
+def test_sharing_writes_to_no_variable():
+    class ReadOnly(layers.LSTMCell):
+        def load_own_variables(self, store):
+            raise AssertionError
+
+    assert rebatch_sharing_weights(sequential(layers.RNN(ReadOnly(4), stateful=True)), 2)
 
 
 def test_a_model_that_would_lie_is_not_handed_out():

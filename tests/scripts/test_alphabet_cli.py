@@ -72,6 +72,7 @@ def test_experiments_are_given_by_name() -> None:
         ("speed batch speed", "experiments=('speed', 'batch', 'speed') must name each once"),
         ("--epochs 0", "epochs=0 must be at least 1"),
         ("--out-dir file", "--out-dir: file cannot be made (File exists)"),
+        ("--out-dir /proc", "--out-dir: nothing can be written to /proc ("),
         ("--out-dir file/in", "--out-dir: file/in cannot be made (Not a directory)"),
     ],
 )
