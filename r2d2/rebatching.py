@@ -198,13 +198,15 @@ def _is_plain(model: Any, kind: Any) -> bool:
 def _from_config(layer: Any) -> Any:
     kind = type(layer)
     if isinstance(layer, keras.Model) and kind.get_config in (keras.Model.get_config, Functional.get_config):
-        named = (given for given in signature(kind).parameters.values() if given.kind is not given.VAR_KEYWORD)
-        arguments = sorted({given.name for given in named} - {"name", "trainable", "dtype"})
+        named = {each.name for each in signature(kind).parameters.values() if each.kind is not each.VAR_KEYWORD}
+        arguments = sorted(named - {"name", "trainable", "dtype"})
         if arguments:  # Keras 3 would give the defaults of these, whatever was passed
             raise ValueError(
                 f"{layer.name!r} is a {kind.__name__}, a class without a get_config() of its own: give it one that "
                 f"returns its arguments {arguments}, or build it a second time and use set_weights"
             )
+        if not signature(kind).parameters:  # Keras would pass it a name, which it does not take
+            return kind()
     own_classes = {type(part).__name__: type(part) for part in getattr(layer, "_flatten_layers", list)()}
     with (
         _explained(f"layer {layer.name!r} ({kind.__name__}) cannot be built from its config"),

@@ -164,3 +164,8 @@ def test_masks_handed_over_are_right_also_where_layers_no_longer_pass_them_on():
     assert not np.allclose(lost[1], wanted, atol=1e-3)
     mask = steps.any(axis=-1)
     np.testing.assert_allclose(second(first(steps, mask=mask), mask=mask)[1], wanted, atol=1e-6)
+
+
+def test_no_place_was_left_to_be_filled_in():
+    prose = re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)
+    assert re.findall(r"\b[A-Z]+_[A-Z]+\b|TODO|XXX|\?\?\?", prose) == []

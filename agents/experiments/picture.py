@@ -86,8 +86,9 @@ def _lines(results: Results) -> list[_Line]:
     models = dict.fromkeys(figure.model for figure in experiment.figures)
     lines = [_Line(experiment.title, (), results)]
     for model in models:
-        figures = tuple(figure for figure in experiment.figures if figure.model == model and figure.unit == "%")
-        lines.append(_Line(model, figures, results))
+        figures = tuple(figure for figure in experiment.figures if figure.model == model and _is_shown(figure))
+        if figures:
+            lines.append(_Line(model, figures, results))
     return lines
 
 

@@ -645,3 +645,21 @@ def test_a_model_that_would_lie_is_not_handed_out():
     assert len(rebatch_sharing_weights(twice, 2).weights) == 3
     with pytest.raises(RuntimeError, match=r"built from its config .* not described by its get_config"):
         rebatch_copying_weights(twice, 2)
+
+
+def test_a_class_without_arguments_needs_no_config():
+    class Simple(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.memory = layers.LSTM(4, stateful=True)
+            self.head = layers.Dense(2)
+
+        def call(self, inputs):
+            return self.head(self.memory(inputs))
+
+    steps = np.random.default_rng(0).normal(size=(BATCH, 3, FEATURES)).astype(np.float32)
+    model = Simple()
+    model(steps)
+    copy = rebatch_copying_weights(model, 1)
+    reset_states(model)
+    np.testing.assert_allclose(copy(steps[:1]), model(steps)[:1], atol=1e-6)
