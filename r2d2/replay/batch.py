@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from r2d2.replay import trees
-from r2d2.replay.gather import PREFIX_LENGTH, UNROLL_LENGTH, copy_observations, copy_steps
+from r2d2.replay.gather import PREFIX_LENGTH, UNROLL_LENGTH, copy_observations, copy_steps, runs_of
 from r2d2.replay.memory import BatchMemory, Layout
 from r2d2.replay.sequences import SequenceTable
 from r2d2.replay.spaces import ObservationSpec
@@ -76,19 +76,18 @@ class BatchGatherer:
 
     def batch(self, storage: StepStorage, table: SequenceTable, slots: NDArray[np.int64]) -> Batch:
         """The sequences in ``slots`` (int64[B]); all importance weights are 1."""
-        runs = table.columns[:, slots]
-        most = runs.max(axis=1)
-        arrays = self._memory.arrays(self._layout(len(slots), int(most[PREFIX_LENGTH]), int(most[UNROLL_LENGTH])))
+        runs, longest_prefix, longest_unroll = runs_of(table.columns, slots)
+        arrays = self._memory.arrays(self._layout(len(slots), longest_prefix, longest_unroll))
         keys, weights, *steps = arrays[:13]
         count = len(storage.observations)
         prefix, unroll, state = arrays[13 : 13 + count], arrays[13 + count : 13 + 2 * count], arrays[13 + 2 * count :]
-        np.take(table.keys, slots, out=keys, mode="clip")
+        table.keys.take(slots, out=keys, mode="clip")
         weights.fill(1.0)
         for ring, of_prefix, of_unroll in zip(storage.observations, prefix, unroll, strict=True):
             copy_observations(ring, storage.rows_per_env, runs, of_prefix, of_unroll)
         copy_steps(storage.action, storage.reward, storage.flags, storage.rows_per_env, runs, *steps)
         for stored, out in zip(table.states, state, strict=True):
-            np.take(stored, slots, axis=0, out=out, mode="clip")
+            stored.take(slots, axis=0, out=out, mode="clip")
         return Batch(
             keys=keys,
             importance_weights=weights,

@@ -1,6 +1,7 @@
 """The sequence replay buffer: steps go in as they are played, sequences with their stored states come out."""
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from r2d2.replay import snapshot
 from r2d2.replay.batch import Batch, BatchGatherer, Inputs
 from r2d2.replay.consistency import inconsistencies
+from r2d2.replay.gather import importance_weights
 from r2d2.replay.geometry import SequenceGeometry
 from r2d2.replay.sequences import SequenceTable
 from r2d2.replay.spaces import ActionSpec, ObservationSpec
@@ -93,6 +95,7 @@ class SequenceReplay:
         self.rng = np.random.default_rng(seed)
         self._gatherer = BatchGatherer(self.observation_spec, state_example)
         self._checker = StepChecker(self.observation_spec, self.action_spec, state_example)
+        self._strata = lru_cache(maxsize=16)(lambda batch_size: np.arange(batch_size) / batch_size)
         self._all_envs = np.arange(num_envs)
 
     def __len__(self) -> int:
@@ -263,12 +266,11 @@ class SequenceReplay:
             why = "all priorities are zero" if len(self) else "no sequence is complete yet"
             raise RuntimeError(f"nothing to sample: {why}; ask can_sample() first")
         tree = self.table.tree
-        slots = tree.draw((np.arange(batch_size) + self.rng.random(batch_size)) / batch_size)
+        slots = tree.draw(self._strata(batch_size) + self.rng.random(batch_size) / batch_size)
         batch = self._gatherer.batch(self.storage, self.table, slots)
         if self.importance_exponent:
-            probability = tree.leaves[slots] / tree.total
-            weights = (len(self) * probability) ** -self.importance_exponent
-            batch.importance_weights[:] = weights / weights.max()
+            exponent = float(self.importance_exponent)
+            importance_weights(tree.leaves, tree.total, len(self), exponent, slots, batch.importance_weights)
         return batch
 
     def get(self, keys: ArrayLike) -> Batch:

@@ -20,6 +20,30 @@ NO_ACTION = -1
 ENV, EPISODE_START, FIRST, PREFIX_LENGTH, TRAIN_LENGTH, UNROLL_LENGTH = range(6)
 
 
+@njit(cache=True, nogil=True)
+def runs_of(columns: Any, slots: Any) -> tuple[Any, int, int]:
+    """``columns`` (int64[6, all]) of the sequences in ``slots``, and their longest prefix and unroll."""
+    runs = np.empty((columns.shape[0], len(slots)), np.int64)
+    prefix, unroll = 0, 0
+    for b in range(len(slots)):
+        for i in range(len(columns)):
+            runs[i, b] = columns[i, slots[b]]
+        prefix, unroll = max(prefix, runs[PREFIX_LENGTH, b]), max(unroll, runs[UNROLL_LENGTH, b])
+    return runs, prefix, unroll
+
+
+@njit(cache=True, nogil=True)
+def importance_weights(leaves: Any, total: float, count: int, exponent: float, slots: Any, out: Any) -> None:
+    """``(count * leaf / total) ** -exponent`` over the largest of them, float32[B] into ``out``."""
+    largest = 0.0
+    weights = np.empty(len(slots))
+    for b in range(len(slots)):
+        weights[b] = (count * leaves[slots[b]] / total) ** -exponent
+        largest = max(largest, weights[b])
+    for b in range(len(slots)):
+        out[b] = weights[b] / largest
+
+
 def copy_observations(
     ring: NDArray[Any], ring_rows: int, runs: NDArray[np.int64], prefix: NDArray[Any], unroll: NDArray[Any]
 ) -> None:
@@ -59,8 +83,10 @@ def _copy_run(
     at_end, at_start = (base + position) * words, base * words
     start, middle, end = row * words, (row + before_end) * words, (row + length) * words
     _copy(ring[at_end : at_end + middle - start], out[start:middle])
-    _copy(ring[at_start : at_start + end - middle], out[middle:end])
-    out[end : (row + width) * words] = 0
+    if before_end < length:
+        _copy(ring[at_start : at_start + end - middle], out[middle:end])
+    if length < width:
+        out[end : (row + width) * words] = 0
 
 
 @njit(cache=True, nogil=True)
@@ -124,8 +150,10 @@ def _values(ring: Any, base: int, ring_rows: int, position: int, length: int, ou
     position = position % ring_rows
     before_end = min(length, ring_rows - position)
     _copy(ring[base + position : base + position + before_end], out[:before_end])
-    _copy(ring[base : base + length - before_end], out[before_end:length])
-    out[length:] = padding
+    if before_end < length:
+        _copy(ring[base : base + length - before_end], out[before_end:length])
+    if length < len(out):
+        out[length:] = padding
 
 
 @njit(cache=True, nogil=True)
@@ -134,8 +162,10 @@ def _flag(ring: Any, base: int, ring_rows: int, position: int, length: int, out:
     position = position % ring_rows
     before_end = min(length, ring_rows - position)
     _test(ring[base + position : base + position + before_end], out[:before_end], flag)
-    _test(ring[base : base + length - before_end], out[before_end:length], flag)
-    out[length:] = False
+    if before_end < length:
+        _test(ring[base : base + length - before_end], out[before_end:length], flag)
+    if length < len(out):
+        out[length:] = False
 
 
 @njit(cache=True, nogil=True)
