@@ -7,6 +7,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from r2d2.burn_in_check import BurnInError, BurnInReport, check_burn_in
+    from r2d2.burn_in_subjects import SupportsBurnIn
     from r2d2.keras_files import load_with_states, save_with_states
     from r2d2.keras_states import (
         copy_states,
@@ -20,16 +22,20 @@ if TYPE_CHECKING:
     from r2d2.learner import DivergenceError, Learner, Update
     from r2d2.losses import sequence_loss, sequence_priorities
     from r2d2.network import RecurrentQNetwork
+    from r2d2.rebatching import rebatch_copying_weights, rebatch_sharing_weights
     from r2d2.replay import Batch, Inputs, SequenceGeometry, SequenceReplay
     from r2d2.rescaling import rescale, unscale
     from r2d2.reward_scale import RewardScale
     from r2d2.settings import LearnerSettings
+    from r2d2.state_callbacks import StatesBeforeBatch, StatesBeforeEpoch
     from r2d2.stateful import StatefulNetwork
     from r2d2.targets import n_step_double_q_targets
     from r2d2.weights import load_weights, save_weights
 
 _HOME = {
     "Batch": "replay",
+    "BurnInError": "burn_in_check",
+    "BurnInReport": "burn_in_check",
     "DivergenceError": "learner",
     "Inputs": "replay",
     "Learner": "learner",
@@ -39,13 +45,19 @@ _HOME = {
     "SequenceGeometry": "replay",
     "SequenceReplay": "replay",
     "StatefulNetwork": "stateful",
+    "StatesBeforeBatch": "state_callbacks",
+    "StatesBeforeEpoch": "state_callbacks",
+    "SupportsBurnIn": "burn_in_subjects",
     "Update": "learner",
+    "check_burn_in": "burn_in_check",
     "copy_states": "keras_states",
     "keep_states": "keras_states",
     "load_weights": "weights",
     "load_with_states": "keras_files",
     "n_step_double_q_targets": "targets",
     "read_states": "keras_states",
+    "rebatch_copying_weights": "rebatching",
+    "rebatch_sharing_weights": "rebatching",
     "rescale": "rescaling",
     "reset_states": "keras_states",
     "save_weights": "weights",

@@ -46,7 +46,7 @@ def read_archive(path: Path | str, form: str) -> dict[str, NDArray[Any]]:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except Exception as error:  # what a damaged archive makes zipfile and NumPy raise has many types
-        raise ValueError(f"{path} is not a whole file of weights: {error}") from error
+        raise ValueError(f"{path} is not a whole file of weights") from error
     if str(arrays.pop("format", "")) != form:
         raise ValueError(f"{path} is not a file of weights of this software ({form})")
     return arrays

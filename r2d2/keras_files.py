@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from r2d2.archive import assign_all, read_archive, write_archive
 from r2d2.keras_states import state_variables
 from r2d2.weights import named_weights, without_number
@@ -18,9 +20,14 @@ def save_with_states(path: Path | str, model: Any) -> None:
         model: a built model with stateful layers. Its architecture, optimizer and seed generators are not written.
 
     Raises:
-        ValueError: the model has no stateful layer, or has not been built.
+        ValueError: the model has no stateful layer, has not been built, or has a weight or state that is not finite,
+            which could not be loaded. Nothing has been written then.
     """
-    write_archive(path, FORMAT, _named(model))
+    named = _named(model)
+    for name, variable in named.items():
+        if not np.isfinite(np.asarray(variable)).all():
+            raise ValueError(f"{name} must be finite to be saved; it holds NaN or infinity")
+    write_archive(path, FORMAT, named)
 
 
 def load_with_states(path: Path | str, model: Any) -> None:

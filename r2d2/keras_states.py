@@ -43,15 +43,20 @@ def write_states(model: Any, states: Mapping[str, Sequence[Any]], rows: ArrayLik
 
     Raises:
         ValueError: a layer is missing or unknown, or a state has the wrong number of parts, shape or dtype, or is not
-            finite (inside a `tf.function`: `tf.errors.InvalidArgumentError`, when it runs), or ``rows`` are not
-            bools of the batch. No state has been changed then.
+            finite (inside a `tf.function`: `tf.errors.InvalidArgumentError`, when it runs; with ``jit_compile=True``,
+            where nothing can be raised, no error), or ``rows`` are not bools of the batch. No state has been changed
+            then.
     """
     variables = state_variables(model)
+    if not isinstance(states, Mapping):
+        raise ValueError(f"states is a {type(states).__name__}, must hold the parts of each layer's state by its name")
     if set(states) != set(variables):
         raise ValueError(f"states are of layers {sorted(states)}, the model's stateful layers are {sorted(variables)}")
     assignments: list[tuple[Any, Any]] = []
     for name, own in variables.items():
-        parts = tuple(states[name])
+        if not isinstance(states[name], Sequence) or isinstance(states[name], str):
+            raise ValueError(f"states[{name!r}] is a {type(states[name]).__name__}, must be a tuple of arrays")
+        parts = states[name]
         if len(parts) != len(own):
             raise ValueError(f"states[{name!r}] has {len(parts)} parts, the layer has {len(own)}")
         for number, (variable, part) in enumerate(zip(own, parts, strict=True)):
@@ -89,21 +94,23 @@ def take_rows(states: Mapping[str, Sequence[Any]], rows: ArrayLike) -> States:
     if chosen.ndim != 1 or not len(chosen) or not np.issubdtype(chosen.dtype, np.integer):
         raise ValueError(f"rows is {chosen.dtype}{list(chosen.shape)}, must be a list of numbers of rows")
     taken: States = {}
-    for name, parts in states.items():
+    for name, given in states.items():
+        parts = [part if tf.is_tensor(part) else np.asarray(part) for part in given]
         for number, part in enumerate(parts):
             if chosen.min() < 0 or chosen.max() >= part.shape[0]:
                 raise ValueError(
                     f"rows={chosen.tolist()} must be from 0 to {part.shape[0] - 1}, "
                     f"the rows of states[{name!r}][{number}]"
                 )
-        taken[name] = tuple(
-            tf.gather(part, chosen) if tf.is_tensor(part) else np.asarray(part)[chosen] for part in parts
-        )
+        taken[name] = tuple(tf.gather(part, chosen) if tf.is_tensor(part) else part[chosen] for part in parts)
     return taken
 
 
 def copy_states(source: Any, target: Any, rows: ArrayLike | None = None) -> None:
-    """Put one model into the states of another, layer by layer in the order in which each model holds them.
+    """Put one model into the states of another.
+
+    Layers are matched by their names where both models have the same ones, else in the order in which each model holds
+    them, nested models in their place.
 
     Args:
         source: a built model with stateful layers; it stays as it is.
@@ -118,6 +125,9 @@ def copy_states(source: Any, target: Any, rows: ArrayLike | None = None) -> None
     theirs, own = state_variables(source), state_variables(target)
     if len(theirs) != len(own):
         raise ValueError(f"source has stateful layers {list(theirs)}, target {list(own)}: they must match one by one")
+    if set(theirs) == set(own):
+        theirs = {name: theirs[name] for name in own}
+    states = read_states(source)
     for (their_name, their_parts), (name, parts) in zip(theirs.items(), own.items(), strict=True):
         shapes, wanted = ([tuple(part.shape[1:]) for part in each] for each in (their_parts, parts))
         if shapes != wanted:
@@ -130,10 +140,11 @@ def copy_states(source: Any, target: Any, rows: ArrayLike | None = None) -> None
                 f"source layer {their_name!r} has batch size {batches[0]}, target layer {name!r} {batches[1]}: "
                 "say with rows=[...] which row of the source each row of the target gets"
             )
-    states = read_states(source)
+        if rows is not None and np.size(rows) != batches[1]:
+            raise ValueError(f"rows names {np.size(rows)} rows, target layer {name!r} has batch size {batches[1]}")
     if rows is not None:
         states = take_rows(states, rows)
-    write_states(target, dict(zip(own, states.values(), strict=True)))
+    write_states(target, {name: states[their_name] for their_name, name in zip(theirs, own, strict=True)})
 
 
 @contextmanager
@@ -151,37 +162,65 @@ def keep_states(model: Any) -> Iterator[None]:
 def warm_up(model: Any, prefix: Any, lengths: ArrayLike | None = None) -> None:
     """Burn-in: run the model over ``prefix`` for the sake of its states alone.
 
-    Works inside a `tf.GradientTape` and a `tf.function`; no gradient reaches the prefix or the states before it.
+    Works inside a `tf.GradientTape` and a `tf.function`; no gradient reaches the prefix or the states before it, since
+    states are assigned to variables.
 
     Args:
-        model: a built model with stateful layers, called with ``training=False``.
+        model: a built model with stateful layers, called with ``training=False``. With ``lengths`` it must be one for
+            which steps in one piece and in many are the same; `r2d2.check_burn_in` tells.
         prefix: the model's inputs, ``[batch, time, ...]``; time may be 0, which changes nothing.
-        lengths: int[batch], steps of each row of a right-padded prefix, 0 to time, known when traced; a row moves on
-            over its own steps only, whatever stands in the padding. Default: all steps. The prefix is run in one
-            piece for every length that occurs.
+        lengths: int[batch], steps of each row of a right-padded prefix, 0 to time; a row moves on over its own steps
+            only, whatever stands in the padding. Default: all steps. The prefix is run in one piece for every length
+            that occurs; step by step if the lengths, or time, are known only when a `tf.function` runs.
 
     Raises:
         ValueError: ``lengths`` are not such numbers, or differ while a layer reads its steps backwards.
     """
     variables = state_variables(model)  # an error here is clearer than states that do not move
-    steps = tf.nest.map_structure(tf.stop_gradient, prefix)
-    batch, time = tf.nest.flatten(steps)[0].shape[:2]
-    if lengths is None:
-        if time != 0:
-            model(steps, training=False)
-        return
-    ends = _checked_lengths(lengths, batch, time)
-    if len(set(ends.tolist())) > 1 and any(getattr(layer, "go_backwards", False) for layer in _layers(model)):
-        raise ValueError(
-            f"lengths={ends.tolist()} must be all the same: a layer of this model reads its steps backwards"
-        )
+    time = tf.nest.flatten(prefix)[0].shape[1]
     parts = [variable for each in variables.values() for variable in each]
+    if lengths is None:
+        _run_if_any(model, prefix, time)
+        return
+    symbolic = tf.is_tensor(lengths) and not tf.executing_eagerly()
+    ends = _checked_lengths(lengths if symbolic else np.asarray(lengths), parts[0].shape[0], time)
+    alike = not symbolic and len(set(ends.tolist())) == 1
+    if not alike and any(getattr(layer, "go_backwards", False) for layer in _layers(model)):
+        said = "lengths" if symbolic else f"lengths={ends.tolist()}"
+        raise ValueError(f"{said} must be all the same: a layer of this model reads its steps backwards")
+    if symbolic or time is None:
+        _run_step_by_step(model, prefix, parts, ends)
+        return
     start = 0
     for end in sorted(set(ends.tolist()) - {0}):
         before = [tf.identity(variable.value) for variable in parts]
-        model(tf.nest.map_structure(lambda leaf, piece=slice(start, end): leaf[:, piece], steps), training=False)
+        model(tf.nest.map_structure(lambda leaf, piece=slice(start, end): leaf[:, piece], prefix), training=False)
         _assign(list(zip(parts, before, strict=True)), ends <= start)
         start = end
+
+
+def _run_if_any(model: Any, prefix: Any, time: int | None) -> None:
+    """Run over a prefix, unless it is of no steps, which may be known only when a graph runs."""
+
+    def run() -> Any:
+        model(prefix, training=False)
+        return tf.constant(True)
+
+    if time is None:
+        tf.cond(tf.shape(tf.nest.flatten(prefix)[0])[1] > 0, run, lambda: tf.constant(False))
+    elif time > 0:
+        run()
+
+
+def _run_step_by_step(model: Any, prefix: Any, parts: list[Any], ends: Any) -> None:
+    def step(t: Any) -> tuple[Any]:
+        before = [tf.identity(variable.value) for variable in parts]
+        model(tf.nest.map_structure(lambda leaf: tf.gather(leaf, [t], axis=1), prefix), training=False)
+        _assign(list(zip(parts, before, strict=True)), tf.convert_to_tensor(ends <= tf.cast(t, ends.dtype)))
+        return (t + 1,)
+
+    time = tf.shape(tf.nest.flatten(prefix)[0])[1]
+    tf.while_loop(lambda t: t < time, step, (tf.constant(0),))
 
 
 def state_variables(model: Any) -> dict[str, list[Any]]:
@@ -204,9 +243,23 @@ def state_variables(model: Any) -> dict[str, list[Any]]:
 
 
 def _layers(model: Any) -> list[Any]:
+    """The stateful recurrent layers in the order in which they are held, each once."""
+    if not hasattr(model, "_flatten_layers"):
+        raise ValueError(f"model is a {type(model).__name__}, must be a Keras model or layer")
+    found: dict[int, Any] = {}
+
+    def visit(layer: Any) -> None:
+        if id(layer) in found:
+            return
+        found[id(layer)] = layer
+        # Keras has no public walk over nested layers; its private one turns the order around from level to level.
+        for inner in layer._flatten_layers(include_self=False, recursive=False):
+            visit(inner)
+
+    visit(model)
     return [
         layer
-        for layer in model._flatten_layers()  # Keras has no public walk over nested layers
+        for layer in found.values()
         if getattr(layer, "stateful", False)
         and hasattr(layer, "states")
         and not isinstance(layer, keras.layers.Bidirectional)  # its two layers are found by themselves
@@ -230,13 +283,24 @@ def _assign(assignments: list[tuple[Any, Any]], rows: ArrayLike | None) -> None:
             (variable, tf.where(tf.reshape(chosen, [-1] + [1] * (len(variable.shape) - 1)), value, variable.value))
             for variable, value in assignments
         ]
-    with tf.control_dependencies([value for _, value in assignments if tf.is_tensor(value)]):
+    if tf.executing_eagerly():
         for variable, value in assignments:
             variable.assign(value)
+        return
+    # In a graph no value is known before it runs: all are looked at before the first is assigned.
+    fine = tf.reduce_all([tf.reduce_all(_is_finite(value)) for _, value in assignments])
+    for variable, value in assignments:
+        variable.assign(tf.where(fine, value, variable.value))
+
+
+def _is_finite(value: Any) -> Any:
+    tensor = tf.convert_to_tensor(value)
+    return tf.math.is_finite(tensor) if tensor.dtype.is_floating else tf.ones_like(tensor, tf.bool)
 
 
 def _checked(part: Any, variable: Any, name: str) -> Any:
-    value: Any = part if tf.is_tensor(part) else np.asarray(part)
+    value: Any = part.value if isinstance(part, keras.Variable) else part
+    value = value if tf.is_tensor(value) else np.asarray(value)
     shape, wanted = tuple(value.shape), tuple(variable.shape)
     if shape != wanted:
         hint = "; a stateful model keeps the batch size it was built for" if shape[1:] == wanted[1:] else ""
@@ -252,9 +316,13 @@ def _checked(part: Any, variable: Any, name: str) -> Any:
     return value
 
 
-def _checked_lengths(lengths: ArrayLike, batch: int, time: int) -> Any:
-    ends = np.asarray(lengths)
-    whole = np.issubdtype(ends.dtype, np.integer) and ends.shape == (batch,)
-    if not whole or ends.min() < 0 or ends.max() > time:
-        raise ValueError(f"lengths={ends.tolist()} must be {batch} whole numbers from 0 to {time}")
-    return ends
+def _checked_lengths(lengths: Any, batch: int, time: int | None) -> Any:
+    if tf.is_tensor(lengths):
+        if not lengths.dtype.is_integer or tuple(lengths.shape) != (batch,):
+            raise ValueError(f"lengths is {lengths.dtype.name}{lengths.shape}, must be {batch} whole numbers")
+        return lengths
+    whole = np.issubdtype(lengths.dtype, np.integer) and lengths.shape == (batch,)
+    if not whole or lengths.min() < 0 or (time is not None and lengths.max() > time):
+        most = "" if time is None else f" to {time}"
+        raise ValueError(f"lengths={lengths.tolist()} must be {batch} whole numbers from 0{most}")
+    return lengths

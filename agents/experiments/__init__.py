@@ -1,0 +1,1 @@
+"""The articles' experiments with hidden states, each on real Keras models, measured over seeds."""
