@@ -1,4 +1,4 @@
-"""Recurrent replay: sequences with their stored states. Needs NumPy and Gymnasium's spaces, never TensorFlow."""
+"""Recurrent replay: sequences with their stored states. Needs NumPy, Numba and Gymnasium's spaces, never TensorFlow."""
 
 from r2d2.replay.batch import Batch, Inputs
 from r2d2.replay.buffer import SequenceReplay
