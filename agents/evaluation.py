@@ -71,6 +71,7 @@ def play(
     returns: list[float] = []
     lengths: list[int] = []
     running, steps = np.zeros(envs.num_envs), np.zeros(envs.num_envs, np.int64)
+    actor.refresh()
     with EpisodeStream(envs, seed=seed) as stream:
         while quota.any():
             check()

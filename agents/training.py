@@ -89,6 +89,7 @@ class Trainer:
         self.watch = Stopwatch()
         self.env_steps = 0
         self._trained_steps = 0
+        self._actor_is_behind = False
         self._learning_since: int | None = None
         self._episodes = 0
         self._returns: deque[float] = deque(maxlen=100)
@@ -145,6 +146,9 @@ class Trainer:
         watch, stream = self.watch, self._stream
         observation, first = stream.observation, stream.first
         with watch.part("acting" if self.env_steps else "compilation"):
+            if self._actor_is_behind:
+                self._actor.refresh()
+                self._actor_is_behind = False
             q_values, state = self._actor.q_values(observation, first)
             index = epsilon_greedy(q_values, self._epsilon(), self._rng)
         with watch.part("environment"):
@@ -168,6 +172,7 @@ class Trainer:
             if abs(factor / self._factor - 1.0) > SMALLEST_RESCALING:
                 self._factor = factor
                 self.learner.set_reward_scale(factor)
+                self._actor_is_behind = True
         self.env_steps += int(result.active.sum())
         self._episodes += len(result.finished.rows)
         self._returns.extend(result.finished.returns.tolist())
@@ -190,6 +195,7 @@ class Trainer:
                 self.replay.update_priorities(batch.keys, update.priorities)
             self._trained_steps += int(batch.train_length.sum())
             self._updates.append(update)
+            self._actor_is_behind = True
 
     def _started(self, batch: Batch) -> Batch:
         """The batch with its sequences starting as the configuration says."""

@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
+
+from r2d2.replay.memory import ALIGNMENT
 
 
 class CompiledFunction:
@@ -35,4 +38,15 @@ class CompiledFunction:
         if self._graph is None:
             self._graph = self._function.get_concrete_function()
         tf.nest.assert_same_structure(self._signature, arguments)
-        return self._graph(*[tf.constant(leaf) for leaf in tf.nest.flatten(arguments)])
+        return self._graph(*[as_tensor(leaf) for leaf in tf.nest.flatten(arguments)])
+
+
+def as_tensor(leaf: Any) -> Any:
+    """A tensor of an array's memory, without a copy where that is possible.
+
+    It is for an array whose memory is aligned as TensorFlow's own is, such as those of a batch. While the tensor is
+    used, the array must stay as it is.
+    """
+    if isinstance(leaf, np.ndarray) and leaf.flags.carray and leaf.size and leaf.ctypes.data % ALIGNMENT == 0:
+        return tf.experimental.dlpack.from_dlpack(leaf.__dlpack__())
+    return tf.constant(leaf)

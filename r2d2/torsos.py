@@ -31,24 +31,27 @@ class Torso(keras.layers.Layer):
     def __init__(self, space: spaces.Space[Any], units: int) -> None:
         super().__init__(name="torso")
         self._tree = space_tree(space)
-        self._spaces = trees.leaves(self._tree)
-        self._images = [_Image(s, units) if _is_image(s) else None for s in self._spaces]
-        self._embeddings = [_embedding(s) for s in self._spaces]
-        self._flat = any(image is None for image in self._images)
-        self._dense = keras.layers.Dense(units, activation="relu", name="dense") if self._flat else None
+        self.spaces = trees.leaves(self._tree)
+        """Of the leaves of an observation."""
+        self._images = [_Image(s, units) if _is_image(s) else None for s in self.spaces]
+        self._embeddings = [_embedding(s) for s in self.spaces]
+        flat = any(image is None for image in self._images)
+        self.dense = keras.layers.Dense(units, activation="relu", name="dense") if flat else None
+        self.is_dense = not any(self._images) and not any(self._embeddings)
+        """Whether the dense layer is all there is: no convolutions, no embeddings."""
 
     def call(self, observation: Any) -> Any:
         parts = trees.leaves_like(self._tree, observation, "observation")
         flat, features = [], []
-        for part, space, image, embedding in zip(parts, self._spaces, self._images, self._embeddings, strict=True):
+        for part, space, image, embedding in zip(parts, self.spaces, self._images, self._embeddings, strict=True):
             if image is not None:
                 features.append(image(part))
             elif embedding is not None:
                 flat.append(embedding(_index(part, space)))
             else:
                 flat.append(_vector(part, space))
-        if self._dense is not None:
-            features.append(self._dense(_join(flat)))
+        if self.dense is not None:
+            features.append(self.dense(_join(flat)))
         return _join(features)
 
 

@@ -1,17 +1,18 @@
 """What `SequenceReplay.sample` hands out, and how it is gathered from the rows."""
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from r2d2.replay.sequences import Runs
+from r2d2.replay import trees
+from r2d2.replay.gather import PREFIX_LENGTH, UNROLL_LENGTH, copy_observations, copy_steps, runs_of
+from r2d2.replay.memory import BatchMemory, Layout
+from r2d2.replay.sequences import SequenceTable
 from r2d2.replay.spaces import ObservationSpec
-from r2d2.replay.storage import TERMINATED, TRUNCATED, StepStorage
+from r2d2.replay.storage import StepStorage
 from r2d2.replay.trees import Tree
-
-NO_ACTION = -1
-"""Previous action at an episode's first step, and in padding."""
 
 
 class Inputs(NamedTuple):
@@ -58,73 +59,78 @@ class Batch(NamedTuple):
     """bool[B, W]"""
 
 
-class Steps(NamedTuple):
-    """Runs of rows, right-padded to the longest."""
+class BatchGatherer:
+    """Copies sequences out of the rows, into memory that is used again once a batch is gone.
 
-    inputs: Inputs
-    action: NDArray[np.int32]
-    reward: NDArray[np.float32]
-    flags: NDArray[np.uint8]
+    Args:
+        spec: of observations.
+        state_example: tree of arrays, the recurrent state of one row.
+    """
 
+    def __init__(self, spec: ObservationSpec, state_example: Tree) -> None:
+        self._spec = spec
+        self._state_example = state_example
+        self._states = [np.asarray(leaf) for leaf in trees.leaves(state_example)]
+        self._memory = BatchMemory()
+        self._layout = lru_cache(maxsize=4096)(self._make_layout)
 
-def gather(
-    storage: StepStorage,
-    spec: ObservationSpec,
-    env: NDArray[np.int64],
-    episode_start: NDArray[np.int64],
-    start: NDArray[np.int64],
-    length: NDArray[np.int64],
-) -> Steps:
-    """Rows ``start .. start + length - 1`` of the rings of ``env`` (all int64[B]), as ``[B, max(length), ...]``."""
-    width = int(length.max())
-    # One row more in front holds the previous action and reward of the first.
-    positions = start[:, None] + np.arange(-1, width)
-    rows = storage.rows(env[:, None], positions)
-    valid = np.arange(width) < length[:, None]
-    padded = not valid.all()
+    def batch(self, storage: StepStorage, table: SequenceTable, slots: NDArray[np.int64]) -> Batch:
+        """The sequences in ``slots`` (int64[B]); all importance weights are 1."""
+        runs, longest_prefix, longest_unroll = runs_of(table.columns, slots)
+        arrays = self._memory.arrays(self._layout(len(slots), longest_prefix, longest_unroll))
+        keys, weights, *steps = arrays[:13]
+        count = len(storage.observations)
+        prefix, unroll, state = arrays[13 : 13 + count], arrays[13 + count : 13 + 2 * count], arrays[13 + 2 * count :]
+        table.keys.take(slots, out=keys, mode="clip")
+        weights.fill(1.0)
+        for ring, of_prefix, of_unroll in zip(storage.observations, prefix, unroll, strict=True):
+            copy_observations(ring, storage.rows_per_env, runs, of_prefix, of_unroll)
+        copy_steps(storage.action, storage.reward, storage.flags, storage.rows_per_env, runs, *steps)
+        for stored, out in zip(table.states, state, strict=True):
+            stored.take(slots, axis=0, out=out, mode="clip")
+        return Batch(
+            keys=keys,
+            importance_weights=weights,
+            state=trees.build(self._state_example, state),
+            prefix=Inputs(self._spec.build(prefix), steps[0], steps[1]),
+            prefix_length=steps[8],
+            unroll=Inputs(self._spec.build(unroll), steps[2], steps[3]),
+            unroll_length=steps[10],
+            train_length=steps[9],
+            action=steps[4],
+            reward=steps[5],
+            terminated=steps[6],
+            truncated=steps[7],
+        )
 
-    action = storage.action[rows].astype(np.int32)
-    reward = storage.reward[rows]
-    previous_action, action = action[:, :-1].copy(), action[:, 1:]
-    previous_reward, reward = reward[:, :-1].copy(), reward[:, 1:]
-    flags = storage.flags[rows[:, 1:]]
-    if width:
-        starts_episode = start == episode_start
-        previous_action[starts_episode, 0] = NO_ACTION
-        previous_reward[starts_episode, 0] = 0.0
-    leaves = [stored[rows[:, 1:]] for stored in storage.observations]
-    if padded:
-        padding = ~valid
-        previous_action[padding] = NO_ACTION
-        zeroed: list[NDArray[Any]] = [previous_reward, action, reward, flags, *leaves]
-        for array in zeroed:
-            array[padding] = 0
-    return Steps(Inputs(spec.build(leaves), previous_action, previous_reward), action, reward, flags)
+    def inputs(self, storage: StepStorage, runs: NDArray[np.int64]) -> Inputs:
+        """What the network reads in the prefixes of ``runs`` (see `r2d2.replay.gather`), ``[B, F, ...]``."""
+        runs = runs.copy()
+        runs[UNROLL_LENGTH] = 0
+        arrays = self._memory.arrays(self._layout(runs.shape[1], int(runs[PREFIX_LENGTH].max()), 0))
+        steps, count = arrays[2:13], len(storage.observations)
+        observations = arrays[13 : 13 + count]
+        for ring, prefix, unroll in zip(storage.observations, observations, arrays[13 + count :], strict=False):
+            copy_observations(ring, storage.rows_per_env, runs, prefix, unroll)
+        copy_steps(storage.action, storage.reward, storage.flags, storage.rows_per_env, runs, *steps)
+        return Inputs(self._spec.build(observations), steps[0], steps[1])
 
+    def _make_layout(self, batch: int, prefix: int, unroll: int) -> Layout:
+        """Keys, importance weights, what `copy_steps` writes, observations of prefix and unroll, states."""
 
-def gather_batch(
-    storage: StepStorage,
-    spec: ObservationSpec,
-    runs: Runs,
-    keys: NDArray[np.int64],
-    importance_weights: NDArray[np.float32],
-    state: Tree,
-) -> Batch:
-    """The batch of the sequences whose rows are at ``runs``."""
-    prefix = gather(storage, spec, runs.env, runs.episode_start, runs.first, runs.prefix_length)
-    start = runs.first + runs.prefix_length
-    unroll = gather(storage, spec, runs.env, runs.episode_start, start, runs.unroll_length)
-    return Batch(
-        keys=keys,
-        importance_weights=importance_weights,
-        state=state,
-        prefix=prefix.inputs,
-        prefix_length=runs.prefix_length.astype(np.int32),
-        unroll=unroll.inputs,
-        unroll_length=runs.unroll_length.astype(np.int32),
-        train_length=runs.train_length.astype(np.int32),
-        action=unroll.action,
-        reward=unroll.reward,
-        terminated=(unroll.flags & TERMINATED) != 0,
-        truncated=(unroll.flags & TRUNCATED) != 0,
-    )
+        def of(width: int, *dtypes: Any) -> list[Any]:
+            return [((batch, width), np.dtype(dtype)) for dtype in dtypes]
+
+        leaves = self._spec.leaves
+        return Layout.of(
+            [
+                ((batch,), np.dtype(np.int64)),
+                ((batch,), np.dtype(np.float32)),
+                *of(prefix, np.int32, np.float32),
+                *of(unroll, np.int32, np.float32, np.int32, np.float32, np.bool_, np.bool_),
+                *[((batch,), np.dtype(np.int32))] * 3,
+                *[((batch, prefix, *leaf.shape), leaf.dtype) for leaf in leaves],
+                *[((batch, unroll, *leaf.shape), leaf.dtype) for leaf in leaves],
+                *[((batch, *leaf.shape), leaf.dtype) for leaf in self._states],
+            ]
+        )

@@ -1,18 +1,21 @@
 """The sequence replay buffer: steps go in as they are played, sequences with their stored states come out."""
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
-from r2d2.replay import snapshot, trees
-from r2d2.replay.batch import Batch, Inputs, gather, gather_batch
+from r2d2.replay import snapshot
+from r2d2.replay.batch import Batch, BatchGatherer, Inputs
 from r2d2.replay.consistency import inconsistencies
+from r2d2.replay.gather import importance_weights
 from r2d2.replay.geometry import SequenceGeometry
 from r2d2.replay.sequences import SequenceTable
 from r2d2.replay.spaces import ActionSpec, ObservationSpec
+from r2d2.replay.steps import StepChecker, Steps, flags, side_by_side
 from r2d2.replay.storage import FIRST, TERMINATED, TRUNCATED, StepStorage
 from r2d2.replay.trees import Tree
 from r2d2.replay.writer import Completed, SequenceWriter
@@ -90,8 +93,9 @@ class SequenceReplay:
         self.dropped_updates = 0
         """Priority updates that came after their sequence had been overwritten."""
         self.rng = np.random.default_rng(seed)
-        self._state_leaves = [np.asarray(leaf) for leaf in trees.leaves(state_example)]
-        self._state_names = [name for name, _ in trees.named_leaves(state_example, "state")]
+        self._gatherer = BatchGatherer(self.observation_spec, state_example)
+        self._checker = StepChecker(self.observation_spec, self.action_spec, state_example)
+        self._strata = lru_cache(maxsize=16)(lambda batch_size: np.arange(batch_size) / batch_size)
         self._all_envs = np.arange(num_envs)
 
     def __len__(self) -> int:
@@ -142,26 +146,91 @@ class SequenceReplay:
             ValueError: wrong shape or structure, a value outside its space or not finite, a missing final
                 observation. Nothing has been changed then.
         """
-        n = self.num_envs
-        index = self.action_spec.to_index(action, n)
-        rewards = _finite(reward, n, "reward")
-        ended_by_task, cut_off = _flags(terminated, n, "terminated"), _flags(truncated, n, "truncated")
-        playing = np.ones(n, np.bool_) if active is None else _flags(active, n, "active")
-        ended = (ended_by_task | cut_off) & playing
-        observations = self.observation_spec.check(observation, n)
-        states = self._check_state(state)
+        steps = self._checker.check(
+            self.num_envs, observation, action, reward, terminated, truncated, state, final_observation, active
+        )
         priorities = self._check_priority(priority)
-        finals = self._check_final(final_observation, ended) if ended.any() else []
 
-        envs = self._all_envs if active is None else np.flatnonzero(playing)
-        flags = ((self.writer.step == 0) * FIRST + ended_by_task * TERMINATED + cut_off * TRUNCATED).astype(np.uint8)
-        self.writer.begin_steps(envs, self.storage.position[envs], states)
-        self.storage.append_steps(envs, [o[envs] for o in observations], index[envs], rewards[envs], flags[envs])
-        if ended.any():
-            self.storage.append_final(np.flatnonzero(ended), finals)
-        completed = self.writer.end_steps(envs, ended[envs])
+        envs = self._all_envs if active is None else np.flatnonzero(steps.active)
+        row_flags = _row_flags(self.writer.step == 0, steps)
+        self.writer.begin_steps(envs, self.storage.position[envs], steps.states)
+        self.storage.append_steps(
+            envs, [o[envs] for o in steps.observations], steps.action[envs], steps.reward[envs], row_flags[envs]
+        )
+        if steps.finals:
+            self.storage.append_final(np.flatnonzero(steps.ended), steps.finals)
+        completed = self.writer.end_steps(envs, steps.ended[envs])
         self.table.evict_before(self.storage.oldest_position())
         return self._insert(completed, priorities)
+
+    def add_many(
+        self,
+        observation: Tree,
+        action: ArrayLike,
+        reward: ArrayLike,
+        terminated: ArrayLike,
+        truncated: ArrayLike,
+        state: Tree,
+        *,
+        final_observation: Tree | None = None,
+        active: ArrayLike | None = None,
+    ) -> NDArray[np.int64]:
+        """Add T steps of every environment at once: what T calls of `add` do, at a fraction of their cost.
+
+        Arguments are those of `add` with an axis of time in front: leaves ``[T, N, ...]``, ``[T, N]``.
+
+        Returns:
+            Keys of the sequences completed, int64[n], in the order of their completion; the first of them may have been
+            overwritten by the last steps.
+
+        Raises:
+            TypeError, ValueError: see `add`. Nothing has been changed then.
+        """
+        time, n = np.shape(reward)[0], self.num_envs
+        given: dict[str, Any] = {
+            "observation": observation,
+            "action": action,
+            "reward": reward,
+            "terminated": terminated,
+            "truncated": truncated,
+            "state": state,
+            "final_observation": final_observation,
+            "active": active,
+        }
+        merged: dict[str, Any] = {
+            name: None if tree is None else side_by_side(tree, name, time, n) for name, tree in given.items()
+        }
+        steps = self._checker.check(time * n, **merged)
+        keys: list[NDArray[np.int64]] = []
+        longest = max(1, self.storage.rows_per_env // 2 - 1)  # a step may take two rows, and a run may not lap itself
+        for start in range(0, time, longest):
+            times = np.arange(start, min(time, start + longest))
+            completed = [each for env in range(n) for each in self._add_runs(env, times, steps)]
+            completed.sort(key=lambda each: (each[0], each[1].env))
+            keys.append(self._insert([sequence for _, sequence in completed], None))
+            self.table.evict_before(self.storage.oldest_position())
+        return np.concatenate(keys) if keys else np.zeros(0, np.int64)
+
+    def _add_runs(self, env: int, times: NDArray[np.int64], steps: Steps) -> list[tuple[int, Completed]]:
+        """Add the steps of one environment at ``times``, episode by episode."""
+        n = self.num_envs
+        rows = times * n + env
+        rows = rows[steps.active[rows]]
+        completed: list[tuple[int, Completed]] = []
+        for run in np.split(rows, np.flatnonzero(steps.ended[rows]) + 1):
+            if not len(run):
+                continue
+            ended = bool(steps.ended[run[-1]])
+            row_flags = _row_flags((np.arange(len(run)) == 0) & (self.writer.step[env] == 0), steps, run)
+            position = int(self.storage.position[env])
+            self.storage.append_run(
+                env, [o[run] for o in steps.observations], steps.action[run], steps.reward[run], row_flags
+            )
+            if ended:
+                number = int(np.count_nonzero(steps.ended[: run[-1]]))
+                self.storage.append_final(np.array([env]), [final[number : number + 1] for final in steps.finals])
+            completed += self.writer.add_run(env, position, run, steps.states, ended)
+        return [(row // n, sequence) for row, sequence in completed]
 
     def end_episodes(self, mask: ArrayLike, observation: Tree) -> NDArray[np.int64]:
         """End the open episodes of the environments in ``mask`` (bool[N]) as truncated after their last step.
@@ -169,10 +238,10 @@ class SequenceReplay:
         For a run that stops, or an environment that fails. ``observation`` (leaves ``[N, ...]``) is the last one
         seen, to which no step has been added; rows between episodes are left alone. Returns and raises as `add`.
         """
-        ended = _flags(mask, self.num_envs, "mask") & (self.writer.step > 0)
+        ended = flags(mask, self.num_envs, "mask") & (self.writer.step > 0)
         if not ended.any():
             return np.zeros(0, np.int64)
-        finals = self._check_final(observation, ended)
+        finals = self._checker.finals(observation, ended)
         envs = np.flatnonzero(ended)
         self.storage.flags[self.storage.rows(envs, self.storage.position[envs] - 1)] |= TRUNCATED
         self.storage.append_final(envs, finals)
@@ -197,14 +266,12 @@ class SequenceReplay:
             why = "all priorities are zero" if len(self) else "no sequence is complete yet"
             raise RuntimeError(f"nothing to sample: {why}; ask can_sample() first")
         tree = self.table.tree
-        slots = tree.draw((np.arange(batch_size) + self.rng.random(batch_size)) / batch_size)
+        slots = tree.draw(self._strata(batch_size) + self.rng.random(batch_size) / batch_size)
+        batch = self._gatherer.batch(self.storage, self.table, slots)
         if self.importance_exponent:
-            probability = tree.leaves[slots] / tree.total
-            weights = (len(self) * probability) ** -self.importance_exponent
-            weights /= weights.max()
-        else:
-            weights = np.ones(batch_size)
-        return self._gather(slots, weights.astype(np.float32))
+            exponent = float(self.importance_exponent)
+            importance_weights(tree.leaves, tree.total, len(self), exponent, slots, batch.importance_weights)
+        return batch
 
     def get(self, keys: ArrayLike) -> Batch:
         """The sequences of ``keys`` (int64[n], n at least 1) with importance weights of 1.
@@ -213,7 +280,7 @@ class SequenceReplay:
             KeyError: a sequence has been overwritten.
         """
         slots = self.table.slots_of(np.atleast_1d(np.asarray(keys, np.int64)))
-        return self._gather(slots, np.ones(len(slots), np.float32))
+        return self._gatherer.batch(self.storage, self.table, slots)
 
     def before(
         self, keys: ArrayLike, longest: int | None = None
@@ -238,8 +305,8 @@ class SequenceReplay:
             held &= length <= longest
         length = np.where(held, length, 0)
         start = np.where(held, runs.episode_start, runs.first)
-        steps = gather(self.storage, self.observation_spec, runs.env, runs.episode_start, start, length)
-        return steps.inputs, length.astype(np.int32), held
+        played = np.stack(runs._replace(first=start, prefix_length=length))
+        return self._gatherer.inputs(self.storage, played), length.astype(np.int32), held
 
     def keys(self) -> NDArray[np.int64]:
         """Keys of all sequences that can be sampled, oldest first."""
@@ -281,17 +348,6 @@ class SequenceReplay:
         """
         snapshot.set_state(self, state)
 
-    def _gather(self, slots: NDArray[np.int64], weights: NDArray[np.float32]) -> Batch:
-        table = self.table
-        return gather_batch(
-            self.storage,
-            self.observation_spec,
-            table.runs(slots),
-            table.keys[slots],
-            weights,
-            table.state_rows(slots),
-        )
-
     def _insert(self, completed: list[Completed], priorities: NDArray[np.float64] | None) -> NDArray[np.int64]:
         keys = [
             self.table.insert(
@@ -304,20 +360,6 @@ class SequenceReplay:
             for c in completed
         ]
         return np.asarray(keys, np.int64)
-
-    def _check_state(self, state: Tree) -> list[NDArray[Any]]:
-        parts = trees.leaves_like(self.table.state_example, state, "state")
-        arrays = []
-        for name, like, part in zip(self._state_names, self._state_leaves, parts, strict=True):
-            array = trees.as_array(part, name)
-            if array.shape != (self.num_envs, *like.shape):
-                raise ValueError(f"{name} has shape {array.shape}, must be {(self.num_envs, *like.shape)}")
-            if array.dtype != like.dtype:
-                raise TypeError(f"{name} has dtype {array.dtype}, must be {like.dtype}")
-            if not np.isfinite(array).all():
-                raise ValueError(f"{name} must be finite; it holds NaN or infinity")
-            arrays.append(array)
-        return arrays
 
     def _check_priority(self, values: ArrayLike | None) -> NDArray[np.float64] | None:
         if values is None:
@@ -338,44 +380,7 @@ class SequenceReplay:
                     f"most {_LARGEST_WEIGHT}; it is {values.tolist()}"
                 )
 
-    def _check_final(self, final_observation: Tree | None, ended: NDArray[np.bool_]) -> list[NDArray[Any]]:
-        rows = np.flatnonzero(ended)
-        if final_observation is None:
-            raise ValueError(
-                f"final_observation is needed: the episodes of environments {rows.tolist()} end with this step"
-            )
-        parts = trees.leaves_like(self.observation_spec.tree, final_observation, "final_observation")
-        parts = [_rows(part, rows, self.num_envs, "final_observation") for part in parts]
-        return self.observation_spec.check(self.observation_spec.build(parts), len(rows), "final_observation")
 
-
-def _rows(values: Any, rows: NDArray[np.int64], n: int, name: str) -> NDArray[Any]:
-    array = trees.as_array(values, name)
-    if array.shape[:1] != (n,):
-        raise ValueError(f"{name} has shape {array.shape}, its first axis must be num_envs={n}")
-    return array[rows]
-
-
-def _flags(values: ArrayLike, n: int, name: str) -> NDArray[np.bool_]:
-    array = trees.as_array(values, name)
-    if array.shape != (n,):
-        raise ValueError(f"{name} has shape {array.shape}, must be {(n,)}")
-    if array.dtype != np.bool_:
-        raise TypeError(f"{name} has dtype {array.dtype}, must be bool")
-    return array
-
-
-def _finite(values: ArrayLike, n: int, name: str) -> NDArray[Any]:
-    array = trees.as_array(values, name)
-    if array.shape != (n,):
-        raise ValueError(f"{name} has shape {array.shape}, must be {(n,)}")
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} has dtype {array.dtype}, must be a number type")
-    with np.errstate(over="ignore"):
-        array = array.astype(np.float32)
-    if not np.isfinite(array).all():
-        raise ValueError(
-            f"{name} must be finite in float32; it is {array.tolist()}: "
-            "look at the environment, a learner would only pass it on"
-        )
-    return array
+def _row_flags(first: NDArray[np.bool_], steps: Steps, rows: Any = slice(None)) -> NDArray[np.uint8]:
+    ends = steps.terminated[rows] * TERMINATED + steps.truncated[rows] * TRUNCATED
+    return (first * FIRST + ends).astype(np.uint8)

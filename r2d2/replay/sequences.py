@@ -147,10 +147,6 @@ class SequenceTable:
         """Where the rows of the sequences in ``slots`` are."""
         return Runs(*self.columns[:, slots])
 
-    def state_rows(self, slots: NDArray[np.int64]) -> Tree:
-        """Stored states of the sequences in ``slots``, tree of ``[n, ...]``."""
-        return trees.build(self.state_example, [stored[slots] for stored in self.states])
-
     def live_slots(self) -> NDArray[np.int64]:
         """Slots in use, in order of their number."""
         return np.flatnonzero(self.keys != NO_KEY)

@@ -75,6 +75,27 @@ class StepStorage:
         self.flags[rows] = flags
         self.position[envs] += 1
 
+    def append_run(
+        self,
+        env: int,
+        observations: list[NDArray[Any]],
+        action: NDArray[np.int64],
+        reward: NDArray[Any],
+        flags: NDArray[np.uint8],
+    ) -> None:
+        """Write the next rows of one environment, fewer than its ring has; all arrays are ``[n, ...]``."""
+        start = int(self.position[env]) % self.rows_per_env
+        before_end = min(len(action), self.rows_per_env - start)
+        base = env * self.rows_per_env
+        for ring, new in zip(
+            (*self.observations, self.action, self.reward, self.flags),
+            (*observations, action, reward, flags),
+            strict=True,
+        ):
+            ring[base + start : base + start + before_end] = new[:before_end]
+            ring[base : base + len(new) - before_end] = new[before_end:]
+        self.position[env] += len(action)
+
     def append_final(self, envs: NDArray[np.int64], observations: list[NDArray[Any]]) -> None:
         """Write the final observation of each of ``envs`` as its next row."""
         nothing = np.zeros(len(envs), np.int64)

@@ -70,6 +70,41 @@ class SequenceWriter:
             completed.extend(self._finish(env) if ended[envs == env][0] else self._complete_one(env))
         return completed
 
+    def add_run(
+        self, env: int, position: int, rows: NDArray[np.int64], state: list[NDArray[Any]], ended: bool
+    ) -> list[tuple[int, Completed]]:
+        """Steps of ``env`` that follow each other in one episode: the same as beginning and ending each.
+
+        Args:
+            env: an environment.
+            position: where the first step's row is.
+            rows: int64[n], where in ``state`` the steps are.
+            state: leaves of the recurrent states.
+            ended: whether the last step ends the episode.
+
+        Returns:
+            The sequences complete by these steps, each with the number from ``rows`` of the step that completed it.
+        """
+        g = self._geometry
+        first = int(self.step[env])
+        end = first + len(rows)
+        if first == 0:
+            self.episode_start[env] = position
+        opening = range(first + (-(first + g.burn_in)) % g.period, end, g.period)
+        for step in opening if first or 0 in opening else (0, *opening):
+            kept = [leaf[rows[step - first]].copy() for leaf in state]
+            for number in g.sequences_starting_at(step):
+                self.opened[env].append(Opened(number, kept))
+        completed: list[tuple[int, Completed]] = []
+        soonest = max(first, g.unroll_rows - 1)
+        for step in range(soonest + (g.unroll_rows - 1 - soonest) % g.period, end - ended, g.period):
+            self.step[env] = step + 1
+            completed += [(int(rows[step - first]), each) for each in self._complete_one(env)]
+        self.step[env] = end
+        if ended:
+            completed += [(int(rows[-1]), each) for each in self._finish(env)]
+        return completed
+
     def end_episode(self, env: int) -> list[Completed]:
         """End the open episode after the steps it has; the sequences that this completes."""
         return self._finish(env)

@@ -160,11 +160,12 @@ class TestActor:
             found.append(actor.q_values(observations[1], NOT_FIRST)[0])
         np.testing.assert_array_equal(found[0], found[1])
 
-    def test_acts_with_new_weights_at_once(self, observations: np.ndarray) -> None:
+    def test_acts_with_new_weights_from_the_refresh_on(self, observations: np.ndarray) -> None:
         network = random_network(8)
         actor = Actor(network, 2)
         before, _ = actor.q_values(observations[0], FIRST)
         network.value.bias.assign_add([2.0])
+        actor.refresh()
         after, _ = actor.q_values(observations[0], FIRST)
         np.testing.assert_allclose(after, before + 2.0, atol=1e-5)
 

@@ -1,0 +1,126 @@
+"""Many steps added at once leave the buffer exactly as the same steps added one by one."""
+
+import itertools
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from r2d2.replay import SequenceGeometry, SequenceReplay
+
+SPACE = spaces.Dict({"place": spaces.Box(-1e6, 1e6, (2,), np.float32), "kind": spaces.Discrete(5)})
+
+
+def replay_of(geometry: SequenceGeometry, capacity: int, num_envs: int) -> SequenceReplay:
+    state = {"h": np.zeros(2, np.float32), "c": np.zeros((), np.float32)}
+    return SequenceReplay(SPACE, spaces.Discrete(3, start=1), state, geometry, capacity=capacity, num_envs=num_envs)
+
+
+def random_steps(rng: np.random.Generator, time: int, num_envs: int, ending: float, active: float) -> dict:
+    shape = (time, num_envs)
+    ends = rng.random(shape) < ending
+    terminated = ends & (rng.random(shape) < 0.5)
+    number = np.arange(time * num_envs, dtype=np.float32).reshape(shape)
+
+    def observation(offset: float) -> dict:
+        place = np.stack([number + offset, rng.normal(size=shape).astype(np.float32)], axis=-1)
+        return {"place": place.astype(np.float32), "kind": rng.integers(0, 5, shape)}
+
+    return {
+        "observation": observation(0.0),
+        "action": rng.integers(1, 4, shape),
+        "reward": rng.normal(size=shape),
+        "terminated": terminated,
+        "truncated": ends & ~terminated,
+        "state": {"h": rng.normal(size=(*shape, 2)).astype(np.float32), "c": number},
+        "final_observation": observation(0.5),
+        "active": rng.random(shape) < active,
+    }
+
+
+def part(tree: dict, times: object) -> dict:
+    return {name: part(leaf, times) if isinstance(leaf, dict) else leaf[times] for name, leaf in tree.items()}
+
+
+def same_state(one: SequenceReplay, other: SequenceReplay) -> None:
+    assert one.check_consistency() == []
+    mine, theirs = one.get_state(), other.get_state()
+    assert set(mine) == set(theirs)
+    for name in mine:
+        np.testing.assert_array_equal(mine[name], theirs[name], err_msg=name)
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_any_cuts_leave_the_same_buffer_behind(data: st.DataObject) -> None:
+    draw = data.draw
+    train_length = draw(st.integers(1, 6), label="train_length")
+    geometry = SequenceGeometry(
+        draw(st.integers(0, 5), label="burn_in"),
+        train_length,
+        draw(st.integers(0, train_length - 1), label="overlap"),
+        draw(st.integers(1, 3), label="n_step"),
+    )
+    num_envs = draw(st.integers(1, 3), label="num_envs")
+    # Rings large enough that nothing is overwritten before it is entered, and some that run full.
+    rows = draw(st.sampled_from([2 * geometry.rows_needed + 3, 300]), label="rows")
+    rng = np.random.default_rng(draw(st.integers(0, 1000), label="seed"))
+    time = draw(st.integers(1, 60), label="time")
+    steps = random_steps(rng, time, num_envs, draw(st.sampled_from([0.0, 0.1, 0.5])), draw(st.sampled_from([1.0, 0.8])))
+    at_once, one_by_one = (replay_of(geometry, rows * num_envs, num_envs) for _ in range(2))
+    cuts = sorted(draw(st.sets(st.integers(1, time), max_size=4), label="cuts") | {0, time})
+    keys: list[int] = []
+    for start, end in itertools.pairwise(cuts):
+        keys += at_once.add_many(**part(steps, slice(start, end))).tolist()
+    added = [one_by_one.add(**part(steps, t)).tolist() for t in range(time)]
+    assert keys == [key for each in added for key in each] or rows != 300
+    assert sorted(at_once.keys() >> 32) == sorted(one_by_one.keys() >> 32)
+    if rows == 300:
+        same_state(at_once, one_by_one)
+    else:  # slots are used again in another order, so batches are compared, oldest sequence first
+        assert at_once.check_consistency() == []
+        assert at_once.num_steps == one_by_one.num_steps
+        assert at_once.table.evicted == one_by_one.table.evicted
+        if len(at_once):
+            for a, b in zip(
+                leaves(at_once.get(at_once.keys())), leaves(one_by_one.get(one_by_one.keys())), strict=True
+            ):
+                np.testing.assert_array_equal(a, b)
+
+
+def leaves(batch) -> list:
+    parts = [*batch._replace(keys=batch.keys >> 32)]
+    found = []
+    while parts:
+        each = parts.pop()
+        if isinstance(each, dict):
+            parts += each.values()
+        elif isinstance(each, tuple):
+            parts += each
+        else:
+            found.append(each)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"reward": np.zeros((4, 3))}, ValueError, r"reward has shape \(4, 3\), its first axes must be \(4, 2\)"),
+        ({"terminated": np.zeros((3, 2), bool)}, ValueError, r"terminated has shape \(3, 2\), .* must be \(4, 2\)"),
+        ({"reward": np.full((4, 2), np.nan)}, ValueError, "reward must be finite"),
+        ({"action": np.zeros((4, 2), int)}, ValueError, "is outside"),
+        ({"truncated": np.ones((4, 2), bool), "final_observation": None}, ValueError, "final_observation is needed"),
+        ({"active": np.ones((4, 2))}, TypeError, "active has dtype float64, must be bool"),
+        ({"state": {"h": np.zeros((4, 2, 2))}}, ValueError, "state"),
+    ],
+)
+def test_a_wrong_argument_is_refused_and_nothing_is_added(change: dict, error: type, message: str) -> None:
+    replay = replay_of(SequenceGeometry(1, 2, 0), 100, 2)
+    steps = random_steps(np.random.default_rng(0), 4, 2, 0.2, 1.0)
+    before = replay.get_state()
+    with pytest.raises(error, match=message):
+        replay.add_many(**{**steps, **change})
+    for name, value in replay.get_state().items():
+        np.testing.assert_array_equal(value, before[name])
