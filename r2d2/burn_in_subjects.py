@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from r2d2.keras_states import read_states, reset_states, state_variables, warm_up, write_states
 from r2d2.network import RecurrentQNetwork
-from r2d2.replay import trees
-from r2d2.replay.batch import NO_ACTION, Inputs
+from r2d2.replay import NO_ACTION, trees
+from r2d2.replay.batch import Inputs
 from r2d2.stateful import StatefulNetwork
 
 ROWS = 4
