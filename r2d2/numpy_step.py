@@ -51,6 +51,13 @@ class NumpyStep:
         self, observation: Any, previous_action: NDArray[np.int32], previous_reward: Array, state: State
     ) -> tuple[Array, State]:
         """Q-values float32[n, num_actions] and the new state, from leaves ``[n, ...]``, ``[n]`` and ``[n]``."""
+        # As TensorFlow does: what overflows is infinite, without a word. The learner says when weights diverge.
+        with np.errstate(all="ignore"):
+            return self._step(observation, previous_action, previous_reward, state)
+
+    def _step(
+        self, observation: Any, previous_action: NDArray[np.int32], previous_reward: Array, state: State
+    ) -> tuple[Array, State]:
         network = self._network
         leaves = trees.leaves_like(network.observation_spec.tree, observation, "observation")
         flat = [read(leaf) for read, leaf in zip(self._readers, leaves, strict=True)]
@@ -102,9 +109,8 @@ def _lstm_step(weights: tuple[Array, ...], inputs: Array, hidden: Array, cell: A
     gates += bias
     units = hidden.shape[1]
     candidate = np.tanh(gates[:, 2 * units : 3 * units])
-    with np.errstate(over="ignore"):  # the exponential of a gate that is shut: its sigmoid is zero
-        np.negative(gates, out=gates)
-        np.exp(gates, out=gates)
+    np.negative(gates, out=gates)
+    np.exp(gates, out=gates)  # infinite for a gate that is shut: its sigmoid is zero
     gates += 1.0
     np.reciprocal(gates, out=gates)
     new_cell = gates[:, units : 2 * units] * cell

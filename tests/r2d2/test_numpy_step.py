@@ -1,5 +1,6 @@
 """One step in NumPy is one step of the network."""
 
+import warnings
 from typing import Any
 
 import keras
@@ -97,7 +98,8 @@ def test_any_network_and_number_of_rows(data: st.DataObject) -> None:
 def test_gates_that_are_wide_open_or_shut_give_no_warning_and_no_nan() -> None:
     network = RecurrentQNetwork(SPACES["vector"], ACTIONS, torso_units=4, core_units=(3,))
     network.set_weights([np.full(w.shape, 300.0 * (-1) ** i, np.float32) for i, w in enumerate(network.get_weights())])
-    with np.errstate(all="raise", under="ignore", over="raise"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         q_values, state = NumpyStep(network)(*steps(network, 4, 0))
     assert np.isfinite(q_values).all()
     assert all(np.isfinite(part).all() for part in state)
