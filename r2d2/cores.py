@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from r2d2.lstm import can_fuse, fused_lstm
+from r2d2.lstm import can_compile, unroll_lstm
 
 State = tuple[Any, ...]
 """Recurrent states of all layers in order, each ``[batch, ...]``; of one LSTM ``(h, c)``."""
@@ -44,13 +44,14 @@ class Core:
         """The state before an episode's first step, for ``batch_size`` rows."""
         return tuple(part for layer in self.layers for part in tf.nest.flatten(layer.get_initial_state(batch_size)))
 
-    def unroll(self, inputs: Any, state: State, lengths: Any = None) -> tuple[Any, State]:
+    def unroll(self, inputs: Any, state: State, lengths: Any = None, with_gradient: bool = True) -> tuple[Any, State]:
         """Run all steps.
 
         Args:
             inputs: float32[batch, time, features], right-padded if ``lengths`` are given.
             state: before the first step.
             lengths: int32[batch], steps of each row, 0 to time; default: all.
+            with_gradient: False if nobody will ask for one, which is then faster.
 
         Returns:
             Outputs float32[batch, time, output_features] (beyond a row's length: anything), and the state of each
@@ -62,26 +63,12 @@ class Core:
             template = layer.get_initial_state(1)
             count = len(tf.nest.flatten(template))
             own, parts = parts[:count], parts[count:]
-            if can_fuse(layer):
-                inputs, after = _unroll_fused(layer, inputs, (own[0], own[1]), lengths)
+            if can_compile(layer):
+                inputs, after = unroll_lstm(layer, inputs, (own[0], own[1]), lengths, with_gradient)
             else:
                 inputs, after = _unroll_layer(layer, inputs, tf.nest.pack_sequence_as(template, own), lengths)
             new_state.extend(after)
         return inputs, tuple(new_state)
-
-
-def _unroll_fused(layer: Any, inputs: Any, state: tuple[Any, Any], lengths: Any) -> tuple[Any, State]:
-    hidden, cell = fused_lstm(layer, inputs, state)
-    outputs = tf.transpose(hidden, [1, 0, 2])
-    if lengths is None:
-        return outputs, (hidden[-1], cell[-1])
-    # The steps behind a row's length were run, but its state is taken before them.
-    last = tf.stack([tf.maximum(lengths - 1, 0), tf.range(tf.shape(lengths)[0])], axis=1)
-    moved = (lengths > 0)[:, None]
-    return outputs, (
-        tf.where(moved, tf.gather_nd(hidden, last), state[0]),
-        tf.where(moved, tf.gather_nd(cell, last), state[1]),
-    )
 
 
 def _unroll_layer(layer: Any, inputs: Any, state: Any, lengths: Any) -> tuple[Any, State]:

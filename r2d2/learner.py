@@ -64,7 +64,7 @@ def td_errors(
     state = burn_in(network, batch.state, batch.prefix, batch.prefix_length)
     target_state = burn_in(target_network, batch.state, batch.prefix, batch.prefix_length)
     q_values, _ = network.unroll(batch.unroll, state)
-    target_q_values, _ = target_network.unroll(batch.unroll, target_state)
+    target_q_values, _ = target_network.unroll(batch.unroll, target_state, with_gradient=False)
     targets = n_step_double_q_targets(
         reward=batch.reward * network.reward_scale,
         terminated=batch.terminated,

@@ -1,24 +1,32 @@
-"""The steps of a Keras LSTM layer, run by TensorFlow's fused kernel where that is the faster way.
+"""The steps of a Keras LSTM layer on a CPU: all of them in one compiled call, forward and backward.
 
-On a CPU, `keras.layers.LSTM` is a loop of small operations whose overhead outweighs the arithmetic of small
-layers; `BlockLSTMV2` runs all steps forward in one operation, and the gradient here needs a smaller loop. The weights
-stay those of the Keras layer, in its order of gates (input, forget, cell, output).
+`keras.layers.LSTM` on a CPU is a loop of small operations, in which each step multiplies its inputs by their kernel and
+lays the recurrent kernel out anew, and whose gradient adds each step's share to that of the weights. Here the inputs of
+all steps are multiplied at once, `r2d2.lstm_kernel` runs the steps, and the gradient of each weight is one product over
+all of them. The weights stay those of the Keras layer.
 """
 
+import os
+from functools import lru_cache, partial
+from itertools import pairwise
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
-MOST_UNITS = 96
-"""Wider layers are left to Keras: their arithmetic outweighs the overhead (measured at 64 and at 128 units)."""
+from r2d2.lstm_kernel import backward, forward
+from r2d2.replay.memory import Layout, ReusedMemory
+
+_MOST_PARTS = 8
+"""More would have too few rows each."""
 
 
-def can_fuse(layer: Any) -> bool:
-    """Whether `fused_lstm` computes the same as calling ``layer``, and faster on this machine."""
+def can_compile(layer: Any) -> bool:
+    """Whether `unroll_lstm` computes the same as calling ``layer``, and faster on this machine."""
     return (
         type(layer) is keras.layers.LSTM
-        and layer.units <= MOST_UNITS
         and layer.activation is keras.activations.tanh
         and layer.recurrent_activation is keras.activations.sigmoid
         and layer.use_bias
@@ -30,102 +38,158 @@ def can_fuse(layer: Any) -> bool:
     )
 
 
-def fused_lstm(layer: Any, inputs: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
-    """Hidden and cell states after each step.
+def unroll_lstm(
+    layer: Any, inputs: Any, state: tuple[Any, Any], lengths: Any = None, with_gradient: bool = True
+) -> tuple[Any, tuple[Any, Any]]:
+    """Outputs of all steps and the state after them.
 
     Args:
-        layer: a built `keras.layers.LSTM` for which `can_fuse` holds.
-        inputs: float32[batch, time, features], time at least 1.
+        layer: a built `keras.layers.LSTM` for which `can_compile` holds.
+        inputs: float32[batch, time, features].
         state: ``(h, c)``, each float32[batch, units].
+        lengths: int32[batch], steps of each row, 0 to time; default: all.
+        with_gradient: False if nobody will ask for one: what it needs is then not kept.
 
     Returns:
-        ``h`` and ``c`` after each step, each float32[time, batch, units].
+        Outputs float32[batch, time, units] (beyond a row's length: its last), and each row's ``(h, c)`` after its last
+        step.
     """
-    inputs = tf.transpose(inputs, [1, 0, 2])
-    kernel = layer.cell.kernel
-    if inputs.shape[-1] % 2:  # the kernel's products are slow, and it says so, when rows and features are odd
-        inputs = tf.pad(inputs, [[0, 0], [0, 0], [0, 1]])
-        kernel = tf.pad(kernel, [[0, 1], [0, 0]])
-    weights = tf.concat([kernel, layer.cell.recurrent_kernel], axis=0)
-    bias = tf.convert_to_tensor(layer.cell.bias)
-    hidden, cell = _block_lstm(inputs, *state, weights, bias)
-    return hidden, cell
+    if lengths is None:
+        lengths = tf.fill(tf.shape(inputs)[:1], tf.shape(inputs)[1])
+    weights = [tf.convert_to_tensor(w) for w in (layer.cell.kernel, layer.cell.recurrent_kernel, layer.cell.bias)]
+    read: Any = (inputs, *state, *weights, lengths)
+    if with_gradient:
+        outputs, *after = _steps(*read)
+    else:
+        outputs, _, _, *after = _run_steps(False, *read)
+    return outputs, (after[0], after[1])
 
 
 @tf.custom_gradient
-def _block_lstm(inputs: Any, hidden: Any, cell: Any, weights: Any, bias: Any) -> Any:
-    """The fused kernel forward, time-major, and its gradient.
+def _steps(inputs: Any, hidden: Any, cell: Any, kernel: Any, recurrent: Any, bias: Any, lengths: Any) -> Any:
+    outputs, cells, gates, *after = _run_steps(True, inputs, hidden, cell, kernel, recurrent, bias, lengths)
 
-    The gradient is written here for two reasons. TensorFlow registers the gradient kernel of the first `BlockLSTM`
-    for `BlockLSTMV2` too, which has its gates in another order: what automatic differentiation gives there is wrong
-    (seen in TensorFlow 2.21). And the kernel's own gradient forms the product for the weights step by step, where one
-    product over all steps does; only what a step hands to the one before it needs a loop.
-    """
-    unused_peephole = tf.zeros_like(bias[: bias.shape[0] // 4])
-    run = tf.raw_ops.BlockLSTMV2(
-        seq_len_max=tf.cast(tf.shape(inputs)[0], tf.int64),
-        x=inputs,
-        cs_prev=cell,
-        h_prev=hidden,
-        w=weights,
-        wci=unused_peephole,
-        wcf=unused_peephole,
-        wco=unused_peephole,
-        b=bias,
-        cell_clip=0.0,
-        use_peephole=False,
+    def gradient(of_outputs: Any, of_hidden: Any, of_cell: Any) -> tuple[Any, ...]:
+        before = tf.concat([hidden[:, None][:, : tf.shape(outputs)[1]], outputs[:, :-1]], axis=1)
+        rows = (inputs, before, cell, lengths, cells, gates, of_outputs, of_hidden, of_cell)
+        parts = [_gradient_of_rows(kernel, recurrent, *part) for part in _parts(_cores(), rows)]
+        of_rows, of_weights = [list(zip(*each, strict=True)) for each in zip(*parts, strict=True)]
+        of_read = [
+            tf.ensure_shape(part, like.shape)
+            for part, like in zip(_joined(of_rows), (inputs, hidden, cell), strict=True)
+        ]
+        return (*of_read, *[tf.add_n(part) for part in of_weights], None)
+
+    return (outputs, *after), gradient
+
+
+def _run_steps(
+    keep: bool, inputs: Any, hidden: Any, cell: Any, kernel: Any, recurrent: Any, bias: Any, lengths: Any
+) -> list[Any]:
+    """Outputs, cells and gates of all steps, and the state after them; without ``keep`` no cells and no gates."""
+    units, (batch, time, _) = recurrent.shape[0], inputs.shape
+    # The online and the target network run side by side, so that each has half of the cores.
+    parts = _parts(max(1, _cores() // 2), (inputs, hidden, cell, lengths))
+    results = [_call(_run if keep else _run_only, 5, *part, kernel, recurrent, bias) for part in parts]
+    shapes = [[batch, time, units], [batch, None, units], [batch, None, 4 * units], [batch, units], [batch, units]]
+    joined = _joined(list(zip(*results, strict=True)))
+    return [tf.ensure_shape(result, shape) for result, shape in zip(joined, shapes, strict=True)]
+
+
+def _cores() -> int:
+    """How many parts of a batch to work on side by side."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _MOST_PARTS)
+
+
+def _parts(count: int, arrays: tuple[Any, ...]) -> Any:
+    """The arrays' rows in ``count`` parts: a row does not depend on the others."""
+    batch = tf.shape(arrays[0])[0]
+    bounds = [batch * part // count for part in range(count + 1)]
+    return [[array[start:end] for array in arrays] for start, end in pairwise(bounds)]
+
+
+def _joined(parts: list[Any]) -> list[Any]:
+    return [part[0] if len(part) == 1 else tf.concat(part, axis=0) for part in parts]
+
+
+def _gradient_of_rows(
+    kernel: Any,
+    recurrent: Any,
+    inputs: Any,
+    before: Any,
+    cell: Any,
+    lengths: Any,
+    cells: Any,
+    gates: Any,
+    of_outputs: Any,
+    of_hidden: Any,
+    of_cell: Any,
+) -> tuple[list[Any], list[Any]]:
+    """Of the inputs and the state of these rows; and their share in those of the weights."""
+    features, units = kernel.shape[0], recurrent.shape[0]
+    of_inputs, of_gates, of_first_hidden, of_first_cell = _call(
+        _run_back, 4, gates, cells, cell, lengths, of_outputs, of_hidden, of_cell, kernel, recurrent
     )
-
-    def gradient(hidden_gradient: Any, cell_gradient: Any) -> tuple[Any, ...]:
-        units = run.f.shape[-1]
-        gates, first_hidden, first_cell = _gate_gradients(run, cell, weights[-units:], hidden_gradient, cell_gradient)
-        flat = tf.reshape(gates, [-1, 4 * units])
-        before = tf.concat([hidden[None], run.h[:-1]], axis=0)
-        read = tf.reshape(tf.concat([inputs, before], axis=-1), [-1, weights.shape[0]])
-        return (
-            tf.reshape(tf.matmul(flat, weights[:-units], transpose_b=True), tf.shape(inputs)),
-            first_hidden,
-            first_cell,
-            tf.matmul(read, flat, transpose_a=True),
-            tf.reduce_sum(flat, axis=0),
-        )
-
-    return (run.h, run.cs), gradient
-
-
-def _gate_gradients(run: Any, cell: Any, recurrent: Any, hidden_gradient: Any, cell_gradient: Any) -> tuple[Any, ...]:
-    """Gradients of the gates before their activations, float32[time, batch, 4 units], and of ``h`` and ``c`` at first.
-
-    ``run`` holds the gates after their activations (i, f, o, ci), the cells ``cs`` and ``co = tanh(cs)``.
-    """
-    units = run.f.shape[-1]
-    # All that needs no recursion is done for all steps at once: how a gate moves its cell, or its output.
-    before = tf.concat([cell[None], run.cs[:-1]], axis=0)
-    of_gates = [
-        run.ci * run.i * (1.0 - run.i),
-        before * run.f * (1.0 - run.f),
-        run.i * (1.0 - run.ci * run.ci),
-        run.co * run.o * (1.0 - run.o),
+    of_rows = [of_inputs, of_first_hidden, of_first_cell]
+    flat = tf.reshape(of_gates, [-1, 4 * units])
+    of_weights = [
+        tf.matmul(tf.reshape(inputs, [-1, features]), flat, transpose_a=True),
+        tf.matmul(tf.reshape(before, [-1, units]), flat, transpose_a=True),
+        tf.reduce_sum(flat, axis=0),
     ]
-    through_output = run.o * (1.0 - run.co * run.co)
-    sizes = [units] * 4 + [4 * units]
-    # One array and one look-up a step: the loop's cost is its operations, not their size.
-    steps = tf.concat([hidden_gradient, cell_gradient, through_output, run.f, *of_gates], axis=-1)
-    time = tf.shape(steps)[0]
-    rows = tf.TensorArray(tf.float32, size=time).unstack(steps)
+    return of_rows, of_weights
 
-    def step_back(t: Any, of_hidden: Any, of_cell: Any, gates: Any) -> tuple[Any, ...]:
-        given_hidden, given_cell, through, forget, inner = tf.split(rows.read(t), sizes, axis=-1)
-        of_hidden = given_hidden + of_hidden
-        of_cell = given_cell + of_cell + of_hidden * through
-        of_step = tf.concat([of_cell, of_cell, of_cell, of_hidden], axis=-1) * inner
-        return t - 1, tf.matmul(of_step, recurrent, transpose_b=True), of_cell * forget, gates.write(t, of_step)
 
-    nothing = tf.zeros_like(cell)
-    _, first_hidden, first_cell, gates = tf.while_loop(
-        lambda t, *_: t >= 0,
-        step_back,
-        (time - 1, nothing, nothing, tf.TensorArray(tf.float32, size=time, element_shape=[None, 4 * units])),
-        parallel_iterations=1,
-    )
-    return gates.stack(), first_hidden, first_cell
+def _call(function: Any, outputs: int, *arguments: Any) -> Any:
+    # Not stateful: else TensorFlow would run one after the other what can run side by side.
+    return tf.numpy_function(function, arguments, [tf.float32] * outputs, stateful=False)
+
+
+def _run(
+    inputs: NDArray[Any],
+    hidden: NDArray[Any],
+    cell: NDArray[Any],
+    lengths: NDArray[Any],
+    kernel: NDArray[Any],
+    recurrent: NDArray[Any],
+    bias: NDArray[Any],
+    keep: bool = True,
+) -> list[NDArray[Any]]:
+    batch, time, units = *inputs.shape[:2], hidden.shape[1]
+    kept = time if keep else 0
+    shapes = (batch, time, units), (batch, kept, units), (batch, kept, 4 * units), hidden.shape, cell.shape
+    outputs, cells, gates, last_hidden, last_cell = _memory.arrays(_layout(*shapes))
+    last_hidden[:], last_cell[:] = hidden, cell
+    forward(inputs, lengths, kernel, recurrent, bias, last_hidden, last_cell, outputs, cells, gates)
+    return [outputs, cells, gates, last_hidden, last_cell]
+
+
+_run_only = partial(_run, keep=False)
+
+
+def _run_back(
+    gates: NDArray[Any],
+    cells: NDArray[Any],
+    first_cell: NDArray[Any],
+    lengths: NDArray[Any],
+    of_outputs: NDArray[Any],
+    of_hidden: NDArray[Any],
+    of_cell: NDArray[Any],
+    kernel: NDArray[Any],
+    recurrent: NDArray[Any],
+) -> list[NDArray[Any]]:
+    shapes = (*gates.shape[:2], len(kernel)), gates.shape, of_hidden.shape, of_cell.shape
+    of_inputs, of_gates, of_first_hidden, of_first_cell = results = _memory.arrays(_layout(*shapes))
+    of_first_hidden[:], of_first_cell[:] = of_hidden, of_cell
+    state = of_first_hidden, of_first_cell
+    backward(gates, cells, first_cell, lengths, kernel, recurrent, of_outputs, *state, of_inputs, of_gates)
+    return results
+
+
+_memory = ReusedMemory(kept=32)
+
+
+@lru_cache(maxsize=4096)
+def _layout(*shapes: tuple[int, ...]) -> Layout:
+    return Layout.of([(shape, np.dtype(np.float32)) for shape in shapes])

@@ -81,24 +81,27 @@ class RecurrentQNetwork(keras.Model):
         """See `unroll`."""
         return self.unroll(inputs, state)
 
-    def unroll(self, inputs: Inputs, state: State, lengths: Any = None) -> tuple[Any, State]:
+    def unroll(
+        self, inputs: Inputs, state: State, lengths: Any = None, with_gradient: bool = True
+    ) -> tuple[Any, State]:
         """Q-values of all steps and the state after them.
 
         Args:
             inputs: ``[batch, time, ...]``, right-padded if ``lengths`` are given.
             state: recurrent state before the first step.
             lengths: int32[batch], steps of each row, 0 to time; default: all.
+            with_gradient: False if nobody will ask for one, which is then faster.
 
         Returns:
             Q-values float32[batch, time, num_actions] (beyond a row's length: anything), and each row's state after
             its last step.
         """
-        outputs, new_state = self.core.unroll(self._core_inputs(inputs), state, lengths)
+        outputs, new_state = self.core.unroll(self._core_inputs(inputs), state, lengths, with_gradient)
         return self._head(outputs), new_state
 
     def advance(self, inputs: Inputs, state: State, lengths: Any = None) -> State:
-        """The state after all steps, without the Q-values; see `unroll`."""
-        return self.core.unroll(self._core_inputs(inputs), state, lengths)[1]
+        """The state after all steps, without the Q-values and without a gradient; see `unroll`."""
+        return self.core.unroll(self._core_inputs(inputs), state, lengths, with_gradient=False)[1]
 
     def initial_state(self, batch_size: Any) -> State:
         """The state before an episode's first step, for ``batch_size`` rows."""

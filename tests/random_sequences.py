@@ -18,7 +18,7 @@ RETURNING = {"return_sequences": True, "return_state": True}
 
 CORES: dict[str, Callable[[], dict[str, Any]]] = {
     "lstm": lambda: {"core": "lstm", "core_units": (6,)},
-    "lstm_too_wide_to_fuse": lambda: {"core": "lstm", "core_units": (100,)},
+    "lstm_left_to_keras": lambda: {"core": keras.layers.LSTM(6, use_bias=False, **RETURNING)},
     "gru": lambda: {"core": "gru", "core_units": (6,)},
     "stacked_lstm": lambda: {"core": "lstm", "core_units": (6, 5)},
     "lstm_then_gru": lambda: {"core": [keras.layers.LSTM(5, **RETURNING), keras.layers.GRU(6, **RETURNING)]},

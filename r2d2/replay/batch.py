@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from r2d2.replay import trees
 from r2d2.replay.gather import PREFIX_LENGTH, UNROLL_LENGTH, copy_observations, copy_steps, runs_of
-from r2d2.replay.memory import BatchMemory, Layout
+from r2d2.replay.memory import Layout, ReusedMemory
 from r2d2.replay.sequences import SequenceTable
 from r2d2.replay.spaces import ObservationSpec
 from r2d2.replay.storage import StepStorage
@@ -71,7 +71,7 @@ class BatchGatherer:
         self._spec = spec
         self._state_example = state_example
         self._states = [np.asarray(leaf) for leaf in trees.leaves(state_example)]
-        self._memory = BatchMemory()
+        self._memory = ReusedMemory()
         self._layout = lru_cache(maxsize=4096)(self._make_layout)
 
     def batch(self, storage: StepStorage, table: SequenceTable, slots: NDArray[np.int64]) -> Batch:

@@ -140,8 +140,11 @@ def copy_steps(
         _previous(ring_reward, base, ring_rows, start, length, unroll_reward[b], starts_episode, 0)
         _values(ring_action, base, ring_rows, start, length, action[b], 0)
         _values(ring_reward, base, ring_rows, start, length, reward[b], 0)
-        _flag(ring_flags, base, ring_rows, start, length, terminated[b], TERMINATED)
-        _flag(ring_flags, base, ring_rows, start, length, truncated[b], TRUNCATED)
+        # An episode ends with a sequence's last step, before which no flag can be: behind it is at most one row.
+        terminated[b], truncated[b] = False, False
+        for t in range(max(0, length - 2), length):
+            flag = ring_flags[base + (start + t) % ring_rows]
+            terminated[b, t], truncated[b, t] = flag & TERMINATED != 0, flag & TRUNCATED != 0
 
 
 @njit(cache=True, nogil=True)
@@ -154,24 +157,6 @@ def _values(ring: Any, base: int, ring_rows: int, position: int, length: int, ou
         _copy(ring[base : base + length - before_end], out[before_end:length])
     if length < len(out):
         out[length:] = padding
-
-
-@njit(cache=True, nogil=True)
-def _flag(ring: Any, base: int, ring_rows: int, position: int, length: int, out: Any, flag: int) -> None:
-    """Whether each row has the flag, and False behind them."""
-    position = position % ring_rows
-    before_end = min(length, ring_rows - position)
-    _test(ring[base + position : base + position + before_end], out[:before_end], flag)
-    if before_end < length:
-        _test(ring[base : base + length - before_end], out[before_end:length], flag)
-    if length < len(out):
-        out[length:] = False
-
-
-@njit(cache=True, nogil=True)
-def _test(values: Any, out: Any, flag: int) -> None:
-    for i in range(len(out)):
-        out[i] = values[i] & flag != 0
 
 
 @njit(cache=True, nogil=True)

@@ -7,6 +7,7 @@ reference count tells. Every array starts at a multiple of 64 bytes, where Tenso
 
 import math
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,8 +16,6 @@ from numpy.typing import NDArray
 
 ALIGNMENT = 64
 """Bytes."""
-_KEPT_BLOCKS = 3
-"""One being filled, one being learned from, one that somebody looks at."""
 
 
 class Layout(NamedTuple):
@@ -36,17 +35,24 @@ class Layout(NamedTuple):
         return Layout(tuple(places), end)
 
 
-class BatchMemory:
-    """Blocks of memory that are handed out as arrays, and again when those are gone."""
+class ReusedMemory:
+    """Blocks of memory that are handed out as arrays, and again when those are gone. Threads may share it.
 
-    def __init__(self) -> None:
+    Args:
+        kept: blocks to keep. The default is for batches: one being filled, one being learned from, one looked at.
+    """
+
+    def __init__(self, kept: int = 3) -> None:
+        self._kept = kept
+        self._lock = threading.Lock()
         self._blocks: list[NDArray[np.uint8]] = [np.empty(0, np.uint8)]
         self._unused = self._references(0)  # of a block that nobody else holds, counted as it will be
         self._blocks.clear()
 
     def arrays(self, layout: Layout) -> list[NDArray[Any]]:
         """Arrays laid out so. Every byte is to be written: they hold what was there before."""
-        block = self._free_block(layout.nbytes + ALIGNMENT)
+        with self._lock:
+            block = self._free_block(layout.nbytes + ALIGNMENT)
         skipped = -block.ctypes.data % ALIGNMENT
         # The base of these arrays, and of any view of them, is the block itself.
         return [np.ndarray(shape, dtype, block, skipped + start) for shape, dtype, start in layout.places]
@@ -55,7 +61,7 @@ class BatchMemory:
         for number in range(len(self._blocks)):
             if len(self._blocks[number]) >= nbytes and self._references(number) == self._unused:
                 return self._blocks[number]
-        if len(self._blocks) == _KEPT_BLOCKS:
+        if len(self._blocks) == self._kept:
             del self._blocks[0]
         self._blocks.append(np.empty(nbytes, np.uint8))
         return self._blocks[-1]

@@ -48,7 +48,7 @@ def make_batch(network: RecurrentQNetwork, prefix_lengths: Any = PREFIX_LENGTHS,
     return as_tensors(batch)
 
 
-@pytest.fixture(scope="module", params=["lstm", "lstm_too_wide_to_fuse", "gru", "rnn_of_stacked_cells"])
+@pytest.fixture(scope="module", params=["lstm", "lstm_left_to_keras", "gru", "rnn_of_stacked_cells"])
 def pair(request: pytest.FixtureRequest) -> Pair:
     online = random_network(1, **CORES[request.param]())
     target = online.copy()
@@ -70,7 +70,7 @@ class WarmNetwork:
     def advance(self, inputs: Inputs, state: Any, lengths: Any) -> Any:
         return state
 
-    def unroll(self, inputs: Inputs, state: Any) -> Any:
+    def unroll(self, inputs: Inputs, state: Any, with_gradient: bool = True) -> Any:
         return self._network.unroll(inputs, self._state)
 
 

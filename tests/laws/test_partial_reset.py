@@ -14,7 +14,7 @@ from r2d2.stateful import StatefulNetwork
 SOME, NONE, ALL = [False, True, False, True], [False] * 4, [True] * 4
 
 
-@pytest.fixture(scope="module", params=["lstm", "lstm_too_wide_to_fuse", "gru", "rnn_of_stacked_cells"])
+@pytest.fixture(scope="module", params=["lstm", "lstm_left_to_keras", "gru", "rnn_of_stacked_cells"])
 def network(request: pytest.FixtureRequest) -> RecurrentQNetwork:
     return random_network(5, **CORES[request.param]())
 

@@ -13,14 +13,14 @@ from r2d2.cores import Core, make_core
 FEATURES = 5
 STATE_SHAPES = {
     "lstm": [(6,), (6,)],
-    "lstm_too_wide_to_fuse": [(100,), (100,)],
+    "lstm_left_to_keras": [(6,), (6,)],
     "gru": [(6,)],
     "stacked_lstm": [(6,), (6,), (5,), (5,)],
     "lstm_then_gru": [(5,), (5,), (6,)],
     "rnn_of_stacked_cells": [(5,), (5,), (4,)],
     "simple_rnn": [(6,)],
 }
-OUTPUTS = dict(zip(STATE_SHAPES, (6, 100, 6, 5, 6, 4, 6), strict=True))
+OUTPUTS = dict(zip(STATE_SHAPES, (6, 6, 6, 5, 6, 4, 6), strict=True))
 
 
 def normal(rng: np.random.Generator, *shape: int) -> Any:

@@ -1,4 +1,4 @@
-"""The fused LSTM is `keras.layers.LSTM`: its outputs, its states, and every gradient."""
+"""The compiled LSTM is `keras.layers.LSTM`: its outputs, its states, and every gradient."""
 
 from typing import Any
 
@@ -6,9 +6,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-import r2d2.lstm
-from r2d2.lstm import MOST_UNITS, can_fuse, fused_lstm
+from r2d2 import lstm
+from r2d2.lstm import can_compile, unroll_lstm
 
 RETURNING = {"return_sequences": True, "return_state": True}
 WITH_GPU = bool(tf.config.list_physical_devices("GPU"))
@@ -18,7 +20,7 @@ def make_layer(units: int, features: int, seed: int = 0, **options: Any) -> Any:
     layer = keras.layers.LSTM(units, **RETURNING, **options)
     layer.build((None, None, features))
     rng = np.random.default_rng(seed)
-    layer.set_weights([rng.normal(0, 0.5, weight.shape) for weight in layer.weights])
+    layer.set_weights([rng.normal(0, min(0.5, 2 / np.sqrt(weight.shape[0])), weight.shape) for weight in layer.weights])
     return layer
 
 
@@ -29,87 +31,131 @@ def normal(rng: np.random.Generator, *shape: int) -> Any:
 class Case:
     """A layer, what it reads, and weights that make a scalar of all that it returns."""
 
-    def __init__(self, batch: int, time: int, features: int, units: int) -> None:
-        rng = np.random.default_rng(1)
-        self.layer = make_layer(units, features)
+    def __init__(self, batch: int, time: int, features: int, units: int, seed: int = 1) -> None:
+        rng = np.random.default_rng(seed)
+        self.layer = make_layer(units, features, seed)
         self.inputs = normal(rng, batch, time, features)
         self.hidden, self.cell = normal(rng, batch, units), normal(rng, batch, units)
-        self.of_hidden, self.of_cell = normal(rng, time, batch, units), normal(rng, time, batch, units)
+        self.lengths = tf.constant(rng.integers(0, time + 1, batch), tf.int32)
+        self.of_outputs = normal(rng, batch, time, units)
+        self.of_state = normal(rng, batch, units), normal(rng, batch, units)
+        self.real = tf.sequence_mask(self.lengths, time)[:, :, None]
 
     def by_keras(self) -> tuple[Any, Any]:
-        """Hidden and cell states after each step, [time, batch, units]: one call a step gives the cell states."""
-        state = [self.hidden, self.cell]
-        steps = []
+        """Outputs, and the state of each row after its last step: one call a step, which holds the rows that ended."""
+        state, outputs = [self.hidden, self.cell], []
         for t in range(self.inputs.shape[1]):
-            _, *state = self.layer(self.inputs[:, t : t + 1], initial_state=state)
-            steps.append(state)
-        return tuple(tf.stack(parts) for parts in zip(*steps, strict=True))
+            _, *after = self.layer(self.inputs[:, t : t + 1], initial_state=state)
+            goes_on = (t < self.lengths)[:, None]
+            state = [tf.where(goes_on, new, old) for new, old in zip(after, state, strict=True)]
+            outputs.append(state[0])
+        return tf.stack(outputs, axis=1), tuple(state)
 
-    def by_one_keras_call(self) -> tuple[Any, Any]:
-        outputs, _, cell = self.layer(self.inputs, initial_state=[self.hidden, self.cell])
-        return tf.transpose(outputs, [1, 0, 2]), cell
+    def compiled(self) -> tuple[Any, Any]:
+        return unroll_lstm(self.layer, self.inputs, (self.hidden, self.cell), self.lengths)
 
-    def fused(self) -> tuple[Any, Any]:
-        return fused_lstm(self.layer, self.inputs, (self.hidden, self.cell))
-
-    def gradients(self, run: Any, of_hidden: float, of_cell: float) -> dict[str, np.ndarray]:
-        """Of a weighted sum of all states."""
-        kernel, recurrent_kernel, bias = (variable.value for variable in self.layer.trainable_variables)
+    def gradients(self, run: Any, of_outputs: float = 1.0, of_hidden: float = 1.0, of_cell: float = 1.0) -> Any:
+        """Of a weighted sum of all that is returned."""
         sources = {
             "inputs": self.inputs,
             "h": self.hidden,
             "c": self.cell,
-            "kernel": kernel,
-            "recurrent_kernel": recurrent_kernel,
-            "bias": bias,
+            **{variable.name: variable.value for variable in self.layer.trainable_variables},
         }
         with tf.GradientTape() as tape:
             tape.watch([self.inputs, self.hidden, self.cell])
-            hidden, cell = run()
-            scalar = of_hidden * tf.reduce_sum(self.of_hidden * hidden) + of_cell * tf.reduce_sum(self.of_cell * cell)
+            outputs, (hidden, cell) = run()
+            scalar = of_outputs * tf.reduce_sum(tf.where(self.real, self.of_outputs * outputs, 0.0))
+            scalar += of_hidden * tf.reduce_sum(self.of_state[0] * hidden)
+            scalar += of_cell * tf.reduce_sum(self.of_state[1] * cell)
         return {name: gradient.numpy() for name, gradient in tape.gradient(scalar, sources).items()}
 
 
 def assert_equal_to_rounding(found: Any, expected: Any, name: str = "") -> None:
     found, expected = np.asarray(found), np.asarray(expected)
-    scale = max(1.0, float(np.abs(expected).max()))
+    scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
     np.testing.assert_allclose(found, expected, rtol=0, atol=5e-6 * scale, err_msg=name)
 
 
-@pytest.mark.parametrize(
-    ("batch", "time", "features", "units"),
-    [(1, 1, 1, 1), (3, 7, 5, 4), (2, 1, 3, 5), (1, 13, 2, 17), (5, 6, 11, MOST_UNITS), (9, 3, 1, 33)],
-)
-class TestEqualsKeras:
-    def test_states_after_each_step(self, batch: int, time: int, features: int, units: int) -> None:
-        case = Case(batch, time, features, units)
-        hidden, cell = case.fused()
-        assert hidden.shape == cell.shape == (time, batch, units)
-        for name, found, expected in zip("hc", (hidden, cell), case.by_keras(), strict=True):
-            assert_equal_to_rounding(found, expected, name)
-        outputs, last_cell = case.by_one_keras_call()
-        assert_equal_to_rounding(hidden, outputs, "outputs")
-        assert_equal_to_rounding(cell[-1], last_cell, "last c")
+SHAPES = [(1, 1, 1, 1), (3, 7, 5, 4), (2, 1, 3, 5), (1, 13, 2, 17), (5, 6, 11, 96), (9, 3, 1, 33), (6, 4, 530, 130)]
 
-    @pytest.mark.parametrize(("of_hidden", "of_cell"), [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
-    def test_gradients(
-        self, batch: int, time: int, features: int, units: int, of_hidden: float, of_cell: float
-    ) -> None:
-        """Through the hidden states, through the cell states, and through both."""
+
+@pytest.mark.parametrize(("batch", "time", "features", "units"), SHAPES)
+class TestEqualsKeras:
+    def test_outputs_and_states(self, batch: int, time: int, features: int, units: int) -> None:
         case = Case(batch, time, features, units)
-        found = case.gradients(case.fused, of_hidden, of_cell)
-        expected = case.gradients(case.by_keras, of_hidden, of_cell)
+        outputs, state = case.compiled()
+        expected_outputs, expected_state = case.by_keras()
+        assert outputs.shape == (batch, time, units)
+        assert_equal_to_rounding(tf.where(case.real, outputs, 0), tf.where(case.real, expected_outputs, 0), "outputs")
+        for name, found, expected in zip("hc", state, expected_state, strict=True):
+            assert_equal_to_rounding(found, expected, name)
+
+    def test_without_lengths_all_steps_are_run(self, batch: int, time: int, features: int, units: int) -> None:
+        case = Case(batch, time, features, units)
+        outputs, state = unroll_lstm(case.layer, case.inputs, (case.hidden, case.cell))
+        expected, *expected_state = case.layer(case.inputs, initial_state=[case.hidden, case.cell])
+        assert_equal_to_rounding(outputs, expected, "outputs")
+        for name, found, wanted in zip("hc", state, expected_state, strict=True):
+            assert_equal_to_rounding(found, wanted, name)
+
+    @pytest.mark.parametrize("of", [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 1.0, 1.0)])
+    def test_gradients(self, batch: int, time: int, features: int, units: int, of: tuple[float, float, float]) -> None:
+        """Through the outputs, through either part of the last state, and through all."""
+        case = Case(batch, time, features, units)
+        found, expected = case.gradients(case.compiled, *of), case.gradients(case.by_keras, *of)
         assert found.keys() == expected.keys()
         for name, gradient in expected.items():
             assert_equal_to_rounding(found[name], gradient, name)
-            assert np.any(gradient != 0)
+
+    def test_without_gradient_everything_else_is_the_same(
+        self, batch: int, time: int, features: int, units: int
+    ) -> None:
+        case = Case(batch, time, features, units)
+        state = (case.hidden, case.cell)
+        with tf.GradientTape() as tape:
+            tape.watch(case.inputs)
+            plain = unroll_lstm(case.layer, case.inputs, state, case.lengths, with_gradient=False)
+        for found, expected in zip(tf.nest.flatten(plain), tf.nest.flatten(case.compiled()), strict=True):
+            np.testing.assert_array_equal(found, expected)
+        assert tape.gradient(plain, case.inputs) is None
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    batch=st.integers(1, 12),
+    time=st.integers(0, 6),
+    features=st.integers(1, 20),
+    units=st.integers(1, 40),
+    cores=st.sampled_from([1, 2, 3, 7]),
+    seed=st.integers(0, 999),
+)
+def test_any_shape_on_any_number_of_cores(
+    batch: int, time: int, features: int, units: int, cores: int, seed: int
+) -> None:
+    """Also with more cores than rows, and without a step."""
+    case = Case(batch, time, features, units, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lstm, "_cores", lambda: cores)
+        found_run, found = case.compiled(), case.gradients(case.compiled)
+    if time == 0:
+        for part, given_part in zip(found_run[1], (case.hidden, case.cell), strict=True):
+            np.testing.assert_array_equal(part, given_part)
+        assert not any(np.any(found[variable.name]) for variable in case.layer.trainable_variables)
+        np.testing.assert_array_equal(found["h"], case.of_state[0])
+        return
+    expected_run, expected = case.by_keras(), case.gradients(case.by_keras)
+    for part, wanted in zip(found_run[1], expected_run[1], strict=True):
+        assert_equal_to_rounding(part, wanted)
+    for name, gradient in expected.items():
+        assert_equal_to_rounding(found[name], gradient, name)
 
 
 class TestGradient:
-    def test_is_the_slope_of_the_states(self) -> None:
+    def test_is_the_slope_of_what_is_returned(self) -> None:
         """By central differences, which ask nobody's gradient: along random directions of all that is read."""
         case = Case(3, 5, 2, 4)
-        gradients = case.gradients(case.fused, 1.0, 1.0)
+        gradients = case.gradients(case.compiled)
         rng, step = np.random.default_rng(3), 1e-2
         read = {"inputs": case.inputs, "h": case.hidden, "c": case.cell}
         for name, value in read.items():
@@ -117,65 +163,57 @@ class TestGradient:
             sums = []
             for sign in (1, -1):
                 moved = {**read, name: value + sign * step * direction}
-                hidden, cell = fused_lstm(case.layer, moved["inputs"], (moved["h"], moved["c"]))
-                sums.append(float(tf.reduce_sum(case.of_hidden * hidden) + tf.reduce_sum(case.of_cell * cell)))
+                outputs, state = unroll_lstm(case.layer, moved["inputs"], (moved["h"], moved["c"]), case.lengths)
+                total = tf.reduce_sum(tf.where(case.real, case.of_outputs * outputs, 0.0))
+                for weights, part in zip(case.of_state, state, strict=True):
+                    total += tf.reduce_sum(weights * part)
+                sums.append(float(total))
             slope = (sums[0] - sums[1]) / (2 * step)
             np.testing.assert_allclose(np.sum(gradients[name] * direction), slope, rtol=2e-3, atol=2e-2)
 
-    def test_is_the_same_in_a_graph(self) -> None:
-        case = Case(3, 7, 5, 4)
-        eager = case.gradients(case.fused, 1.0, 1.0)
-        compiled = case.gradients(tf.function(case.fused), 1.0, 1.0)
-        for name, gradient in eager.items():
-            assert_equal_to_rounding(compiled[name], gradient, name)
+    def test_is_the_same_bit_for_bit_in_a_graph_and_again(self) -> None:
+        case = Case(5, 7, 5, 4)
+        first = case.gradients(case.compiled)
+        for run in (case.compiled, tf.function(case.compiled)):
+            for name, gradient in case.gradients(run).items():
+                np.testing.assert_array_equal(gradient, first[name], name)
 
-    def test_is_right_where_tensorflows_own_is_wrong(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Documents why the gradient is written by hand: what TensorFlow 2.21 registers for the kernel is wrong."""
-        case = Case(3, 7, 5, 4)
-        hidden, _ = case.fused()
-        found, expected = case.gradients(case.fused, 1.0, 0.0), case.gradients(case.by_keras, 1.0, 0.0)
-        monkeypatch.setattr(r2d2.lstm, "_block_lstm", without_custom_gradient)
-        assert_equal_to_rounding(case.fused()[0], hidden)
-        registered = case.gradients(case.fused, 1.0, 0.0)
-        wrong = [name for name, g in expected.items() if np.abs(registered[name] - g).max() > 1e-3 * np.abs(g).max()]
-        if not wrong:
-            pytest.skip(f"TensorFlow {tf.__version__} has repaired its own gradient")
-        for name in wrong:
-            assert_equal_to_rounding(found[name], expected[name], name)
+    def test_is_not_a_number_if_something_read_is_not(self) -> None:
+        """A run that diverges has to be seen."""
+        case = Case(3, 4, 2, 5)
+        case.lengths = tf.fill([3], 4)
+        broken = tf.tensor_scatter_nd_update(case.inputs, [[1, 2, 0]], [np.nan])
+        outputs, state = unroll_lstm(case.layer, broken, (case.hidden, case.cell))
+        assert np.isnan(outputs[1, 2:]).all()
+        assert all(np.isnan(part[1]).all() for part in state)
+        assert np.isfinite(outputs[1, :2]).all()
+        assert np.isfinite(tf.gather(outputs, [0, 2])).all()
 
 
-def without_custom_gradient(inputs: Any, hidden: Any, cell: Any, weights: Any, bias: Any) -> tuple[Any, Any]:
-    zeros = tf.zeros_like(bias[: bias.shape[0] // 4])
-    run = tf.raw_ops.BlockLSTMV2(
-        seq_len_max=tf.cast(tf.shape(inputs)[0], tf.int64),
-        x=inputs,
-        cs_prev=cell,
-        h_prev=hidden,
-        w=weights,
-        wci=zeros,
-        wcf=zeros,
-        wco=zeros,
-        b=bias,
-        cell_clip=0.0,
-        use_peephole=False,
-    )
-    return run.h, run.cs
+class TestMemory:
+    def test_results_stay_as_they_are_while_they_are_held(self) -> None:
+        """The memory of results is used again, but not before they are gone."""
+        case = Case(4, 6, 3, 8)
+        held = [case.compiled()[0] for _ in range(50)]
+        expected = held[0].numpy().copy()
+        Case(4, 6, 3, 8, seed=2).compiled()
+        for outputs in held:
+            np.testing.assert_array_equal(outputs, expected)
 
 
 class OtherLSTM(keras.layers.LSTM):
     """A subclass may do anything in its call."""
 
 
-class TestCanFuse:
-    @pytest.mark.skipif(WITH_GPU, reason="nothing is fused where there is a GPU")
-    def test_a_plain_lstm_up_to_a_width(self) -> None:
-        assert can_fuse(make_layer(1, 3))
-        assert can_fuse(make_layer(MOST_UNITS, 3))
-        assert not can_fuse(make_layer(MOST_UNITS + 1, 3))
+class TestCanCompile:
+    @pytest.mark.skipif(WITH_GPU, reason="a GPU has kernels of its own")
+    def test_a_plain_lstm_of_any_width(self) -> None:
+        assert can_compile(make_layer(1, 3))
+        assert can_compile(make_layer(700, 3))
 
     def test_also_after_its_configuration_has_been_written_and_read(self) -> None:
         layer = keras.layers.LSTM.from_config(keras.layers.LSTM(4, **RETURNING).get_config())
-        assert can_fuse(layer) is not WITH_GPU
+        assert can_compile(layer) is not WITH_GPU
 
     @pytest.mark.parametrize(
         "layer",
@@ -196,8 +234,9 @@ class TestCanFuse:
         ids=lambda layer: layer.name,
     )
     def test_nothing_else(self, layer: Any) -> None:
-        assert not can_fuse(layer)
+        assert not can_compile(layer)
 
     def test_not_with_a_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """cuDNN is left its work."""
         monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one"] if kind == "GPU" else [])
-        assert not can_fuse(make_layer(4, 3))
+        assert not can_compile(make_layer(4, 3))

@@ -31,7 +31,7 @@ class KerasNetwork:
     def __init__(self, network: RecurrentQNetwork, batch_size: int) -> None:
         self.network = network
         (layer,) = network.core_layers
-        self.layer = keras.layers.LSTM(layer.units, return_sequences=True, stateful=True)
+        self.layer = keras.layers.LSTM(layer.units, return_sequences=True, stateful=True, use_bias=layer.use_bias)
         self.layer.build((batch_size, None, layer.cell.kernel.shape[0]))
         self.layer.set_weights(layer.get_weights())
 
@@ -53,7 +53,7 @@ class KerasNetwork:
         return value + advantage - advantage.mean(axis=-1, keepdims=True)
 
 
-@pytest.mark.parametrize("core", ["lstm", "lstm_too_wide_to_fuse"])
+@pytest.mark.parametrize("core", ["lstm", "lstm_left_to_keras"])
 class TestIsAStatefulKerasLayer:
     def test_piece_by_piece(self, core: str, rng: np.random.Generator) -> None:
         network = random_network(4, **CORES[core]())

@@ -7,7 +7,7 @@ import pytest
 from gymnasium import spaces
 
 from r2d2.replay import SequenceGeometry, SequenceReplay
-from r2d2.replay.memory import ALIGNMENT, BatchMemory, Layout
+from r2d2.replay.memory import ALIGNMENT, Layout, ReusedMemory
 
 LAYOUT = Layout.of([((3, 5), np.dtype(np.uint8)), ((7,), np.dtype(np.float64)), ((2, 0), np.dtype(np.int32))])
 
@@ -17,7 +17,7 @@ def address(array: np.ndarray) -> int:
 
 
 def test_arrays_have_their_shapes_and_lie_apart_each_aligned():
-    first, second, third = BatchMemory().arrays(LAYOUT)
+    first, second, third = ReusedMemory().arrays(LAYOUT)
     assert [(a.shape, a.dtype) for a in (first, second, third)] == [
         ((3, 5), np.uint8),
         ((7,), np.float64),
@@ -43,7 +43,7 @@ def test_arrays_have_their_shapes_and_lie_apart_each_aligned():
     ids=["an array", "a view", "a view of a view", "its buffer", "a tensor of another library", "other dtype"],
 )
 def test_memory_that_is_held_in_any_way_is_not_given_again(keep):
-    memory = BatchMemory()
+    memory = ReusedMemory()
     arrays = memory.arrays(LAYOUT)
     arrays[0].fill(7)
     place, held = address(arrays[0]), keep(arrays)
@@ -59,13 +59,13 @@ def test_memory_that_is_held_in_any_way_is_not_given_again(keep):
 
 
 def test_memory_that_nobody_holds_is_given_again():
-    memory = BatchMemory()
+    memory = ReusedMemory()
     places = {address(memory.arrays(LAYOUT)[0]) for _ in range(10)}
     assert len(places) == 1
 
 
 def test_in_a_loop_that_keeps_the_last_batch_two_places_are_enough():
-    memory, places = BatchMemory(), set()
+    memory, places = ReusedMemory(), set()
     for _ in range(10):
         arrays = memory.arrays(LAYOUT)
         places.add(address(arrays[0]))
