@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
+from r2d2.replay.batch import Batch
 from r2d2.replay.memory import ALIGNMENT
 
 
@@ -38,15 +40,25 @@ class CompiledFunction:
         if self._graph is None:
             self._graph = self._function.get_concrete_function()
         tf.nest.assert_same_structure(self._signature, arguments)
-        return self._graph(*[as_tensor(leaf) for leaf in tf.nest.flatten(arguments)])
+        return self._graph(*[tensor for argument in arguments for tensor in as_tensors(argument)])
 
 
-def as_tensor(leaf: Any) -> Any:
-    """A tensor of an array's memory, without a copy where that is possible.
+def as_tensors(tree: Any) -> list[Any]:
+    """A tensor for each array of a tree, from left to right, without a copy where that is possible.
 
-    It is for an array whose memory is aligned as TensorFlow's own is, such as those of a batch. While the tensor is
-    used, the array must stay as it is.
+    While a tensor is used, its array must stay as it is.
     """
-    if isinstance(leaf, np.ndarray) and leaf.flags.carray and leaf.size and leaf.ctypes.data % ALIGNMENT == 0:
-        return tf.experimental.dlpack.from_dlpack(leaf.__dlpack__())
-    return tf.constant(leaf)
+    if isinstance(tree, Batch) and tree.tensors is not None:
+        if not tree.tensors:
+            tree.tensors.extend([_shared(leaf) for leaf in tf.nest.flatten(tree)])
+        return tree.tensors
+    return [_shared(leaf) if _can_share(leaf) else tf.constant(leaf) for leaf in tf.nest.flatten(tree)]
+
+
+def _can_share(leaf: Any) -> bool:
+    # TensorFlow ends the process where memory is not aligned as its own is.
+    return isinstance(leaf, np.ndarray) and leaf.flags.carray and leaf.ctypes.data % ALIGNMENT == 0
+
+
+def _shared(array: NDArray[Any]) -> Any:
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__()) if array.size else tf.constant(array)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from r2d2.replay import trees
 from r2d2.replay.gather import PREFIX_LENGTH, UNROLL_LENGTH, copy_observations, copy_steps, runs_of
 from r2d2.replay.memory import Layout, ReusedMemory
+from r2d2.replay.reuse import ReusedBatches
 from r2d2.replay.sequences import SequenceTable
 from r2d2.replay.spaces import ObservationSpec
 from r2d2.replay.storage import StepStorage
@@ -26,7 +27,7 @@ class Inputs(NamedTuple):
     """float32[batch, time], the reward that followed it; 0 at an episode's first step."""
 
 
-class Batch(NamedTuple):
+class _Batch(NamedTuple):
     """Sequences sampled together. B: batch, F: longest prefix and W: longest unroll among them.
 
     Rows at and beyond a sequence's ``prefix_length`` or ``unroll_length`` are padding: zero everywhere, and
@@ -59,6 +60,18 @@ class Batch(NamedTuple):
     """bool[B, W]"""
 
 
+class Batch(_Batch):
+    __doc__ = _Batch.__doc__
+
+    tensors: list[Any] | None = None
+    """Of a batch as the replay made it: tensors that share its memory, in the order of the library that made them, made
+    at the first call that wants them and used again with the memory. Not to be kept longer than the batch."""
+
+
+_PREFIX = 9
+"""Place of the prefixes' arrays in the layout of a batch; see `BatchGatherer._make_layout`."""
+
+
 class BatchGatherer:
     """Copies sequences out of the rows, into memory that is used again once a batch is gone.
 
@@ -72,65 +85,80 @@ class BatchGatherer:
         self._state_example = state_example
         self._states = [np.asarray(leaf) for leaf in trees.leaves(state_example)]
         self._memory = ReusedMemory()
+        self._batches = ReusedBatches(self._make_batch)
         self._layout = lru_cache(maxsize=4096)(self._make_layout)
 
     def batch(self, storage: StepStorage, table: SequenceTable, slots: NDArray[np.int64]) -> Batch:
         """The sequences in ``slots`` (int64[B]); all importance weights are 1."""
         runs, longest_prefix, longest_unroll = runs_of(table.columns, slots)
-        arrays = self._memory.arrays(self._layout(len(slots), longest_prefix, longest_unroll))
-        keys, weights, *steps = arrays[:13]
-        count = len(storage.observations)
-        prefix, unroll, state = arrays[13 : 13 + count], arrays[13 + count : 13 + 2 * count], arrays[13 + 2 * count :]
-        table.keys.take(slots, out=keys, mode="clip")
-        weights.fill(1.0)
-        for ring, of_prefix, of_unroll in zip(storage.observations, prefix, unroll, strict=True):
-            copy_observations(ring, storage.rows_per_env, runs, of_prefix, of_unroll)
-        copy_steps(storage.action, storage.reward, storage.flags, storage.rows_per_env, runs, *steps)
-        for stored, out in zip(table.states, state, strict=True):
+        batch, arrays = self._batches.batch(self._layout(len(slots), longest_prefix, longest_unroll))
+        self._copy(storage, runs, arrays)
+        table.keys.take(slots, out=arrays[0], mode="clip")
+        arrays[1].fill(1.0)
+        for stored, out in zip(table.states, arrays[len(arrays) - len(table.states) :], strict=True):
             stored.take(slots, axis=0, out=out, mode="clip")
-        return Batch(
-            keys=keys,
-            importance_weights=weights,
-            state=trees.build(self._state_example, state),
-            prefix=Inputs(self._spec.build(prefix), steps[0], steps[1]),
-            prefix_length=steps[8],
-            unroll=Inputs(self._spec.build(unroll), steps[2], steps[3]),
-            unroll_length=steps[10],
-            train_length=steps[9],
-            action=steps[4],
-            reward=steps[5],
-            terminated=steps[6],
-            truncated=steps[7],
-        )
+        return batch
 
     def inputs(self, storage: StepStorage, runs: NDArray[np.int64]) -> Inputs:
         """What the network reads in the prefixes of ``runs`` (see `r2d2.replay.gather`), ``[B, F, ...]``."""
         runs = runs.copy()
         runs[UNROLL_LENGTH] = 0
         arrays = self._memory.arrays(self._layout(runs.shape[1], int(runs[PREFIX_LENGTH].max()), 0))
-        steps, count = arrays[2:13], len(storage.observations)
-        observations = arrays[13 : 13 + count]
-        for ring, prefix, unroll in zip(storage.observations, observations, arrays[13 + count :], strict=False):
-            copy_observations(ring, storage.rows_per_env, runs, prefix, unroll)
-        copy_steps(storage.action, storage.reward, storage.flags, storage.rows_per_env, runs, *steps)
-        return Inputs(self._spec.build(observations), steps[0], steps[1])
+        self._copy(storage, runs, arrays)
+        return self._inputs(arrays, 0)
+
+    def _copy(self, storage: StepStorage, runs: NDArray[np.int64], arrays: list[NDArray[Any]]) -> None:
+        """All but the keys, the importance weights and the states."""
+        leaves = len(storage.observations)
+        unroll = _PREFIX + leaves + 2
+        previous = *arrays[unroll - 2 : unroll], *arrays[unroll + leaves : unroll + leaves + 2]
+        copy_steps(
+            storage.action, storage.reward, storage.flags, storage.rows_per_env, runs, *previous, *arrays[2:_PREFIX]
+        )
+        for leaf, ring in enumerate(storage.observations):
+            copy_observations(ring, storage.rows_per_env, runs, arrays[_PREFIX + leaf], arrays[unroll + leaf])
+
+    def _inputs(self, arrays: list[NDArray[Any]], number: int) -> Inputs:
+        """Of the prefixes (0) or the unrolls (1)."""
+        leaves = len(self._spec.leaves)
+        first = _PREFIX + number * (leaves + 2)
+        return Inputs(self._spec.build(arrays[first : first + leaves]), *arrays[first + leaves : first + leaves + 2])
+
+    def _make_batch(self, arrays: list[NDArray[Any]]) -> Batch:
+        keys, weights, action, reward, terminated, truncated, prefix_length, train_length, unroll_length = arrays[:9]
+        batch = Batch(
+            keys=keys,
+            importance_weights=weights,
+            state=trees.build(self._state_example, arrays[len(arrays) - len(self._states) :]),
+            prefix=self._inputs(arrays, 0),
+            prefix_length=prefix_length,
+            unroll=self._inputs(arrays, 1),
+            unroll_length=unroll_length,
+            train_length=train_length,
+            action=action,
+            reward=reward,
+            terminated=terminated,
+            truncated=truncated,
+        )
+        batch.tensors = []
+        return batch
 
     def _make_layout(self, batch: int, prefix: int, unroll: int) -> Layout:
-        """Keys, importance weights, what `copy_steps` writes, observations of prefix and unroll, states."""
+        """Keys, importance weights; of the unrolls' steps action, reward, terminated, truncated; the three lengths;
+        observations, previous actions and rewards of the prefixes, then of the unrolls; states."""
 
-        def of(width: int, *dtypes: Any) -> list[Any]:
-            return [((batch, width), np.dtype(dtype)) for dtype in dtypes]
+        def inputs(width: int) -> list[Any]:
+            observations = [((batch, width, *leaf.shape), leaf.dtype) for leaf in self._spec.leaves]
+            return [*observations, ((batch, width), np.dtype(np.int32)), ((batch, width), np.dtype(np.float32))]
 
-        leaves = self._spec.leaves
         return Layout.of(
             [
                 ((batch,), np.dtype(np.int64)),
                 ((batch,), np.dtype(np.float32)),
-                *of(prefix, np.int32, np.float32),
-                *of(unroll, np.int32, np.float32, np.int32, np.float32, np.bool_, np.bool_),
+                *[((batch, unroll), np.dtype(dtype)) for dtype in (np.int32, np.float32, np.bool_, np.bool_)],
                 *[((batch,), np.dtype(np.int32))] * 3,
-                *[((batch, prefix, *leaf.shape), leaf.dtype) for leaf in leaves],
-                *[((batch, unroll, *leaf.shape), leaf.dtype) for leaf in leaves],
+                *inputs(prefix),
+                *inputs(unroll),
                 *[((batch, *leaf.shape), leaf.dtype) for leaf in self._states],
             ]
         )

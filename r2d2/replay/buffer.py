@@ -90,6 +90,7 @@ class SequenceReplay:
         self.writer = SequenceWriter(geometry, num_envs)
         slots = num_envs * (1 + rows_per_env // geometry.period)
         self.table = SequenceTable(state_example, num_envs, slots, priority_exponent)
+        self._highest_priority = _highest(priority_exponent)
         self.dropped_updates = 0
         """Priority updates that came after their sequence had been overwritten."""
         self.rng = np.random.default_rng(seed)
@@ -221,10 +222,12 @@ class SequenceReplay:
             if not len(run):
                 continue
             ended = bool(steps.ended[run[-1]])
-            row_flags = _row_flags((np.arange(len(run)) == 0) & (self.writer.step[env] == 0), steps, run)
+            # Rows at even distances, as they are unless some are not active, are read in place.
+            taken = slice(run[0], run[-1] + 1, n) if run[-1] - run[0] == n * (len(run) - 1) else run
+            row_flags = _row_flags((np.arange(len(run)) == 0) & (self.writer.step[env] == 0), steps, taken)
             position = int(self.storage.position[env])
             self.storage.append_run(
-                env, [o[run] for o in steps.observations], steps.action[run], steps.reward[run], row_flags
+                env, [o[taken] for o in steps.observations], steps.action[taken], steps.reward[taken], row_flags
             )
             if ended:
                 number = int(np.count_nonzero(steps.ended[: run[-1]]))
@@ -371,16 +374,24 @@ class SequenceReplay:
         return np.broadcast_to(array, (self.num_envs,))
 
     def _refuse_bad_priorities(self, values: NDArray[np.float64], name: str) -> None:
+        # Of what is not a number, the smallest and the largest are not either, and no comparison with them is true.
+        if not values.size or (values.min() >= 0.0 and values.max() <= self._highest_priority):
+            return
         if not (np.isfinite(values) & (values >= 0)).all():
             raise ValueError(f"{name} must be finite and at least 0; it is {values.tolist()}")
-        with np.errstate(over="ignore"):
-            if (values**self.priority_exponent > _LARGEST_WEIGHT).any():
-                raise ValueError(
-                    f"{name} is too large: to the power of priority_exponent={self.priority_exponent} it must be at "
-                    f"most {_LARGEST_WEIGHT}; it is {values.tolist()}"
-                )
+        raise ValueError(
+            f"{name} is too large: to the power of priority_exponent={self.priority_exponent} it must be at "
+            f"most {_LARGEST_WEIGHT}; it is {values.tolist()}"
+        )
 
 
 def _row_flags(first: NDArray[np.bool_], steps: Steps, rows: Any = slice(None)) -> NDArray[np.uint8]:
     ends = steps.terminated[rows] * TERMINATED + steps.truncated[rows] * TRUNCATED
     return (first * FIRST + ends).astype(np.uint8)
+
+
+def _highest(priority_exponent: float) -> float:
+    """The highest priority whose weight is not too large."""
+    with np.errstate(over="ignore"):
+        highest = np.float64(_LARGEST_WEIGHT) ** (1 / priority_exponent) if priority_exponent else np.inf
+    return float(min(highest, np.finfo(np.float64).max))

@@ -126,44 +126,44 @@ def copy_steps(
         action, reward, terminated, truncated: int32, float32, bool, bool[B, W], of the unrolls' steps.
         prefix_length, train_length, unroll_length: int32[B].
     """
+    prefix_width, unroll_width = prefix_action.shape[1], unroll_action.shape[1]
+    prefix_actions, prefix_rewards = prefix_action.reshape(-1), prefix_reward.reshape(-1)
+    unroll_actions, unroll_rewards = unroll_action.reshape(-1), unroll_reward.reshape(-1)
+    actions, rewards = action.reshape(-1), reward.reshape(-1)
     for b in range(runs.shape[1]):
         base, first = runs[ENV, b] * ring_rows, runs[FIRST, b]
-        prefix_length[b], train_length[b] = runs[PREFIX_LENGTH, b], runs[TRAIN_LENGTH, b]
-        unroll_length[b] = runs[UNROLL_LENGTH, b]
-        length = runs[PREFIX_LENGTH, b]
-        starts_episode = first == runs[EPISODE_START, b]
-        _previous(ring_action, base, ring_rows, first, length, prefix_action[b], starts_episode, NO_ACTION)
-        _previous(ring_reward, base, ring_rows, first, length, prefix_reward[b], starts_episode, 0)
-        start, length = first + length, runs[UNROLL_LENGTH, b]
-        starts_episode = start == runs[EPISODE_START, b]
-        _previous(ring_action, base, ring_rows, start, length, unroll_action[b], starts_episode, NO_ACTION)
-        _previous(ring_reward, base, ring_rows, start, length, unroll_reward[b], starts_episode, 0)
-        _values(ring_action, base, ring_rows, start, length, action[b], 0)
-        _values(ring_reward, base, ring_rows, start, length, reward[b], 0)
+        length, at, width = runs[PREFIX_LENGTH, b], b * prefix_width, prefix_width
+        before = (first - 1) % ring_rows
+        _values(ring_action, base, ring_rows, before, length, prefix_actions, at, width, NO_ACTION)
+        _values(ring_reward, base, ring_rows, before, length, prefix_rewards, at, width, 0)
+        if length > 0 and first == runs[EPISODE_START, b]:
+            prefix_actions[at], prefix_rewards[at] = NO_ACTION, 0
+        start = first + length
+        length, at, width = runs[UNROLL_LENGTH, b], b * unroll_width, unroll_width
+        before = (start - 1) % ring_rows
+        here = before + 1 if before + 1 < ring_rows else 0
+        _values(ring_action, base, ring_rows, before, length, unroll_actions, at, width, NO_ACTION)
+        _values(ring_reward, base, ring_rows, before, length, unroll_rewards, at, width, 0)
+        if length > 0 and start == runs[EPISODE_START, b]:
+            unroll_actions[at], unroll_rewards[at] = NO_ACTION, 0
+        _values(ring_action, base, ring_rows, here, length, actions, at, width, 0)
+        _values(ring_reward, base, ring_rows, here, length, rewards, at, width, 0)
         # An episode ends with a sequence's last step, before which no flag can be: behind it is at most one row.
         terminated[b], truncated[b] = False, False
         for t in range(max(0, length - 2), length):
-            flag = ring_flags[base + (start + t) % ring_rows]
+            flag = ring_flags[base + (here + t) % ring_rows]
             terminated[b, t], truncated[b, t] = flag & TERMINATED != 0, flag & TRUNCATED != 0
+        prefix_length[b], train_length[b], unroll_length[b] = runs[PREFIX_LENGTH, b], runs[TRAIN_LENGTH, b], length
 
 
 @njit(cache=True, nogil=True)
-def _values(ring: Any, base: int, ring_rows: int, position: int, length: int, out: Any, padding: Any) -> None:
-    """One value of each row, and ``padding`` behind them."""
-    position = position % ring_rows
-    before_end = min(length, ring_rows - position)
-    _copy(ring[base + position : base + position + before_end], out[:before_end])
-    if before_end < length:
-        _copy(ring[base : base + length - before_end], out[before_end:length])
-    if length < len(out):
-        out[length:] = padding
-
-
-@njit(cache=True, nogil=True)
-def _previous(
-    ring: Any, base: int, ring_rows: int, position: int, length: int, out: Any, starts_episode: bool, nothing: Any
+def _values(
+    ring: Any, base: int, ring_rows: int, position: int, length: int, out: Any, at: int, width: int, padding: Any
 ) -> None:
-    """The value of the row before each row; ``nothing`` at an episode's first step and as padding."""
-    _values(ring, base, ring_rows, position - 1, length, out, nothing)
-    if starts_episode and length > 0:
-        out[0] = nothing
+    """One value of each of ``length`` rows from ``position`` (in the ring) on, then padding, to ``out[at:]``."""
+    straight = min(length, ring_rows - position)
+    _copy(ring[base + position : base + position + straight], out[at : at + straight])
+    if straight < length:
+        _copy(ring[base : base + length - straight], out[at + straight : at + length])
+    for i in range(at + length, at + width):
+        out[i] = padding

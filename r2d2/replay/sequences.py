@@ -8,6 +8,7 @@ from collections import deque
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from r2d2.replay import trees
@@ -45,7 +46,7 @@ class SequenceTable:
     """
 
     def __init__(self, state_example: Tree, num_envs: int, slots: int, priority_exponent: float) -> None:
-        self._priority_exponent = priority_exponent
+        self._priority_exponent = float(priority_exponent)
         self.state_example = state_example
         self.states = [np.zeros((slots, *np.shape(s)), np.asarray(s).dtype) for s in trees.leaves(state_example)]
         self.keys = np.full(slots, NO_KEY, np.int64)
@@ -123,13 +124,12 @@ class SequenceTable:
 
     def update_priorities(self, keys: NDArray[np.int64], priorities: NDArray[np.float64]) -> int:
         """Set the priorities of those ``keys`` that are still held; returns how many were not."""
-        slots = keys & _SLOT_MASK
-        alive = (keys >= 0) & (slots < len(self.keys))
-        alive[alive] = self.keys[slots[alive]] == keys[alive]
-        if alive.any():
-            self.largest_priority = max(self.largest_priority, float(priorities[alive].max()))
-            self._set_weights(slots[alive], priorities[alive])
-        return int(len(keys) - alive.sum())
+        slots, weights = np.empty(len(keys), np.int64), np.empty(len(keys))
+        alive, largest = _weigh(keys, priorities, self.keys, self._priority_exponent, slots, weights)
+        if alive:
+            self.largest_priority = max(self.largest_priority, largest)
+            self.tree.set(slots[:alive], weights[:alive])
+        return len(keys) - alive
 
     def slots_of(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """Slots of ``keys`` that are held.
@@ -170,3 +170,15 @@ class SequenceTable:
         self.keys = np.concatenate([self.keys, np.full(more, NO_KEY, np.int64)])
         self.columns = np.concatenate([self.columns, np.zeros((len(COLUMNS), more), np.int64)], axis=1)
         self.tree = self.tree.resized(slots)
+
+
+@njit(cache=True, nogil=True)
+def _weigh(keys: Any, priorities: Any, held: Any, exponent: float, slots: Any, weights: Any) -> tuple[int, float]:
+    """Write slots and weights of those ``keys`` that are ``held``; returns how many, and their largest priority."""
+    alive, largest = 0, 0.0
+    for i in range(len(keys)):
+        slot = keys[i] & _SLOT_MASK
+        if keys[i] >= 0 and slot < len(held) and held[slot] == keys[i]:
+            slots[alive], weights[alive] = slot, priorities[i] ** exponent
+            alive, largest = alive + 1, max(largest, priorities[i])
+    return alive, largest

@@ -6,6 +6,7 @@ Tuple of these. Action spaces: Discrete (with ``start``), MultiDiscrete as one j
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,8 @@ class Leaf:
                 raise TypeError(f"{name} has dtype {array.dtype}, must be {self.dtype}")
         if array.dtype != self.dtype and self.dtype.kind == "f":
             array = self._rounded(array, name)
+        if array.dtype == self.dtype and self._holds_nothing_else:
+            return array
         # A comparison with NaN is false, so bounds refuse it too.
         if self.low is not None and not (array >= self.low).all():
             raise ValueError(f"{name} is outside its space: it must be at least {_brief(self.low)}")
@@ -53,6 +56,14 @@ class Leaf:
         if self.low is None and self.high is None and self.dtype.kind == "f" and np.isnan(array).any():
             raise ValueError(f"{name} is outside its space: it holds NaN")
         return array
+
+    @cached_property
+    def _holds_nothing_else(self) -> bool:
+        """Whether the bounds are those of the dtype, such as those of an image's bytes."""
+        if self.dtype.kind not in "iu" or self.low is None or self.high is None:
+            return False
+        limits = np.iinfo(self.dtype)
+        return bool((self.low == limits.min).all() and (self.high == limits.max).all())
 
     def _rounded(self, array: NDArray[Any], name: str) -> NDArray[Any]:
         """``array`` at this leaf's dtype: it is what will be stored that must be inside the space."""
@@ -77,12 +88,7 @@ def _leaf(space: spaces.Space[Any], path: str) -> Leaf:
     if isinstance(space, spaces.Box):
         low: NDArray[Any] | None = np.asarray(space.low)
         high: NDArray[Any] | None = np.asarray(space.high)
-        if space.dtype.kind in "iu":  # A bound that the dtype itself keeps needs no check.
-            limits = np.iinfo(space.dtype)
-            full = bool((space.low == limits.min).all() and (space.high == limits.max).all())
-            if full:
-                low, high = np.asarray(limits.min), np.asarray(limits.max)
-        elif space.dtype.kind == "f":
+        if space.dtype.kind == "f":
             low = low if np.isfinite(space.low).any() else None
             high = high if np.isfinite(space.high).any() else None
         return Leaf(path, space.shape, np.dtype(space.dtype), low, high)

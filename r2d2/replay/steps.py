@@ -105,6 +105,8 @@ def side_by_side(tree: Tree, name: str, time: int, num_envs: int) -> Tree:
     Raises:
         ValueError: a leaf has other leading axes.
     """
+    if isinstance(tree, np.ndarray) and tree.shape[:2] == (time, num_envs):
+        return tree.reshape(time * num_envs, *tree.shape[2:])
     merged = []
     for leaf_name, leaf in trees.named_leaves(tree, name):
         array = trees.as_array(leaf, leaf_name)

@@ -45,7 +45,9 @@ def named_leaves(tree: Tree, name: str) -> list[tuple[str, Any]]:
 
 def build(like: Tree, new_leaves: list[Any]) -> Tree:
     """A tree of the structure of ``like`` with other leaves."""
-    return _build(like, iter(new_leaves))
+    if isinstance(like, dict | tuple | list):
+        return _build(like, iter(new_leaves))
+    return new_leaves[0]
 
 
 def _build(like: Tree, supply: Iterator[Any]) -> Tree:
