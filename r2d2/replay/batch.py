@@ -28,11 +28,7 @@ class Inputs(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    """Sequences sampled together. B: batch, F: longest prefix and W: longest unroll among them.
-
-    Rows at and beyond a sequence's ``prefix_length`` or ``unroll_length`` are padding: zero everywhere, and
-    `NO_ACTION` as previous action. The picture of a sequence is in `r2d2.replay.geometry`.
-    """
+    """Fields of `Batch`."""
 
     keys: NDArray[np.int64]
     """int64[B], for `SequenceReplay.update_priorities`."""
@@ -61,7 +57,11 @@ class _Batch(NamedTuple):
 
 
 class Batch(_Batch):
-    __doc__ = _Batch.__doc__
+    """Sequences sampled together. B: batch, F: longest prefix and W: longest unroll among them.
+
+    Rows at and beyond a sequence's ``prefix_length`` or ``unroll_length`` are padding: zero everywhere, and
+    `NO_ACTION` as previous action. The picture of a sequence is in `r2d2.replay.geometry`.
+    """
 
     tensors: list[Any] | None = None
     """Of a batch as the replay made it: tensors that share its memory, in the order of the library that made them, made
