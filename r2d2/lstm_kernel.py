@@ -138,8 +138,7 @@ def backward(
                 cell_before = cells[b, t - 1] if t > 0 else first_cell[b]
                 _step_back(gates[b, t], cells[b, t], cell_before, before[b, :units], of_cell[b], squashed, work[b])
                 before[b] = 0
-            else:
-                work[b] = 0
+            # Behind a row's length, where the way back begins, the gradient of its gates is the zero it began with.
             read[b] = 0
             _copy(work[b], of_gates[b, t])
         add_product(before, work, to_state)

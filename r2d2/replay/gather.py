@@ -9,7 +9,9 @@ again. Every element of the outputs is written: steps, then padding.
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from r2d2.replay.storage import TERMINATED, TRUNCATED
@@ -80,20 +82,29 @@ def _copy_run(
     """``length`` rows from ``position`` on to ``row`` and on of ``out``, then zeros up to ``width`` rows."""
     position = position % ring_rows
     before_end = min(length, ring_rows - position)
-    at_end, at_start = (base + position) * words, base * words
-    start, middle, end = row * words, (row + before_end) * words, (row + length) * words
-    _copy(ring[at_end : at_end + middle - start], out[start:middle])
+    _move(out, row * words, ring, (base + position) * words, before_end * words)
     if before_end < length:
-        _copy(ring[at_start : at_start + end - middle], out[middle:end])
+        _move(out, (row + before_end) * words, ring, base * words, (length - before_end) * words)
     if length < width:
-        out[end : (row + width) * words] = 0
+        out[(row + length) * words : (row + width) * words] = 0
 
 
-@njit(cache=True, nogil=True)
-def _copy(values: Any, out: Any) -> None:
-    # Indices that count up from zero are what the compiler can make long moves of.
-    for i in range(len(out)):
-        out[i] = values[i]
+@intrinsic
+def _move(typing_context: Any, out: Any, at: Any, values: Any, first: Any, count: Any) -> Any:
+    """``out[at : at + count] = values[first : first + count]``, as the C library copies memory.
+
+    It writes large runs without reading first what they replace, which no loop does. Both are arrays of one axis and of
+    one dtype. Nothing checks that the places are inside of them.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        to, source = (context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 2))
+        size = context.get_abi_sizeof(context.get_data_type(out.dtype))
+        to, source = builder.gep(to, [arguments[1]]), builder.gep(source, [arguments[3]])
+        cgutils.raw_memcpy(builder, to, source, arguments[4], size)
+        return context.get_dummy_value()
+
+    return types.void(out, at, values, first, count), generate
 
 
 @njit(cache=True, nogil=True)
@@ -135,7 +146,7 @@ def copy_steps(
         length, at, width = runs[PREFIX_LENGTH, b], b * prefix_width, prefix_width
         before = (first - 1) % ring_rows
         _values(ring_action, base, ring_rows, before, length, prefix_actions, at, width, NO_ACTION)
-        _values(ring_reward, base, ring_rows, before, length, prefix_rewards, at, width, 0)
+        _copy_run(ring_reward, 1, base, ring_rows, before, length, prefix_rewards, at, width)
         if length > 0 and first == runs[EPISODE_START, b]:
             prefix_actions[at], prefix_rewards[at] = NO_ACTION, 0
         start = first + length
@@ -143,11 +154,11 @@ def copy_steps(
         before = (start - 1) % ring_rows
         here = before + 1 if before + 1 < ring_rows else 0
         _values(ring_action, base, ring_rows, before, length, unroll_actions, at, width, NO_ACTION)
-        _values(ring_reward, base, ring_rows, before, length, unroll_rewards, at, width, 0)
+        _copy_run(ring_reward, 1, base, ring_rows, before, length, unroll_rewards, at, width)
         if length > 0 and start == runs[EPISODE_START, b]:
             unroll_actions[at], unroll_rewards[at] = NO_ACTION, 0
         _values(ring_action, base, ring_rows, here, length, actions, at, width, 0)
-        _values(ring_reward, base, ring_rows, here, length, rewards, at, width, 0)
+        _copy_run(ring_reward, 1, base, ring_rows, here, length, rewards, at, width)
         # An episode ends with a sequence's last step, before which no flag can be: behind it is at most one row.
         terminated[b], truncated[b] = False, False
         for t in range(max(0, length - 2), length):
@@ -162,8 +173,15 @@ def _values(
 ) -> None:
     """One value of each of ``length`` rows from ``position`` (in the ring) on, then padding, to ``out[at:]``."""
     straight = min(length, ring_rows - position)
-    _copy(ring[base + position : base + position + straight], out[at : at + straight])
+    _convert(ring[base + position : base + position + straight], out[at : at + straight])
     if straight < length:
-        _copy(ring[base : base + length - straight], out[at + straight : at + length])
+        _convert(ring[base : base + length - straight], out[at + straight : at + length])
     for i in range(at + length, at + width):
         out[i] = padding
+
+
+@njit(cache=True, nogil=True)
+def _convert(values: Any, out: Any) -> None:
+    # Indices that count up from zero are what the compiler can make long moves of.
+    for i in range(len(out)):
+        out[i] = values[i]

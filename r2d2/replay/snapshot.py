@@ -60,7 +60,8 @@ def set_state(replay: SequenceReplay, state: State) -> None:
     """See `SequenceReplay.set_state`. Everything is built beside the buffer's parts and put in place at the end."""
     _check(replay, state)
     storage = StepStorage(replay.observation_spec, replay.action_spec, replay.num_envs, replay.storage.rows_per_env)
-    storage.observations = [state[f"rows.observation.{i}"].copy() for i in range(len(storage.observations))]
+    for i, leaf in enumerate(storage.observations):
+        leaf[...] = state[f"rows.observation.{i}"]
     storage.action, storage.reward = state["rows.action"].copy(), state["rows.reward"].copy()
     storage.flags, storage.position = state["rows.flags"].copy(), state["rows.position"].copy()
 

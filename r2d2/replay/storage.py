@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from r2d2.replay.memory import aligned_zeros
 from r2d2.replay.spaces import ActionSpec, ObservationSpec
 
 FIRST = 1
@@ -35,7 +36,7 @@ class StepStorage:
         self.num_envs = num_envs
         self.rows_per_env = rows_per_env
         rows = num_envs * rows_per_env
-        self.observations = [np.zeros((rows, *leaf.shape), leaf.dtype) for leaf in observations.leaves]
+        self.observations = [aligned_zeros((rows, *leaf.shape), leaf.dtype) for leaf in observations.leaves]
         self.action = np.zeros(rows, actions.index_dtype)
         self.action_count = actions.count
         self.reward = np.zeros(rows, np.float32)

@@ -201,6 +201,14 @@ class TestMemory:
             np.testing.assert_array_equal(outputs, expected)
 
 
+def test_without_gradient_nothing_is_kept_for_one() -> None:
+    """As steps of gates and cells, which are most of the memory."""
+    arrays = [np.zeros(shape, np.float32) for shape in ((2, 3, 1), (2, 4), (2, 4), (1, 16), (4, 16), (16,))]
+    read, weights = [*arrays[:3], np.full(2, 3, np.int32)], arrays[3:]
+    assert [len(part[0]) for part in lstm._run(*read, *weights)[:3]] == [3, 3, 3]
+    assert [len(part[0]) for part in lstm._run_only(*read, *weights)[:3]] == [3, 0, 0]
+
+
 class OtherLSTM(keras.layers.LSTM):
     """A subclass may do anything in its call."""
 

@@ -69,14 +69,18 @@ def test_what_is_held_in_any_way_is_not_used_again(name: str, with_tensors: bool
     del held
 
 
-def test_what_is_not_held_is_used_again_with_its_tensors() -> None:
+@pytest.mark.parametrize("with_prefix", [True, False])
+def test_what_is_not_held_is_used_again_with_its_tensors(with_prefix: bool) -> None:
     replay = filled()
-    batch = whole_batch(replay)
+    has_prefix = replay.get(replay.keys()).prefix_length > 0
+    keys = replay.keys()[has_prefix == with_prefix][:2]
+    batch = replay.get(keys)
+    assert (batch.prefix.previous_action.size > 0) == with_prefix
     tensors = as_tensors(batch)
     identity, of_tensors = id(batch), [id(tensor) for tensor in tensors]
     del batch, tensors
     for _ in range(10):
-        again = whole_batch(replay)
+        again = replay.get(keys)
         assert id(again) == identity
         assert [id(tensor) for tensor in as_tensors(again)] == of_tensors
         del again

@@ -1,0 +1,1 @@
+"""Benchmarks: this software beside its peers on the same work, in one run. See `agents.benchmarks.catalogue`."""

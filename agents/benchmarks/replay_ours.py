@@ -1,0 +1,137 @@
+"""`r2d2.replay.SequenceReplay` as a subject of the replay benchmark."""
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from agents.benchmarks.learner_form import tensors
+from agents.benchmarks.prepared import Prepared
+from agents.benchmarks.replay_data import (
+    ACTIONS,
+    BURN_IN,
+    IMPORTANCE_EXPONENT,
+    N_STEP,
+    OVERLAP,
+    PERIOD,
+    PRIORITY_EXPONENT,
+    TRAIN_LENGTH,
+    Profile,
+    Sequence,
+    Steps,
+)
+from agents.benchmarks.replay_measures import prepare_replay
+from r2d2.replay import Batch, SequenceGeometry, SequenceReplay
+
+
+class Ours:
+    """See `agents.benchmarks.replay_measures.Replay`."""
+
+    prioritized = True
+
+    def __init__(self, profile: Profile, num_envs: int, capacity: int) -> None:
+        low, high = (0, 255) if profile.dtype == "uint8" else (-np.inf, np.inf)
+        zeros = np.zeros(profile.units, np.float32)
+        self._replay = SequenceReplay(
+            spaces.Box(low, high, profile.shape, np.dtype(profile.dtype).type),
+            spaces.Discrete(ACTIONS, dtype=np.int32),
+            (zeros, zeros),
+            SequenceGeometry(BURN_IN, TRAIN_LENGTH, OVERLAP, N_STEP),
+            capacity=capacity,
+            num_envs=num_envs,
+            priority_exponent=PRIORITY_EXPONENT,
+            importance_exponent=IMPORTANCE_EXPONENT,
+        )
+        self._batch_size = profile.batch
+        self._playing = np.zeros(num_envs, np.bool_)
+        self._ended = np.ones(num_envs, np.bool_)
+        self._sampled: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    @property
+    def nbytes(self) -> int:
+        return self._replay.nbytes
+
+    @property
+    def num_steps(self) -> int:
+        return self._replay.num_steps
+
+    def insert(self, chunk: Steps, *, one_by_one: bool) -> None:
+        if not one_by_one:
+            self._insert_together(chunk)
+            return
+        last = len(chunk.reward) - 1
+        for t in range(last + 1):
+            self._replay.add(
+                chunk.observation[t],
+                chunk.action[t],
+                chunk.reward[t],
+                self._ended if chunk.ends and t == last else self._playing,
+                self._playing,
+                (chunk.hidden[t], chunk.cell[t]),
+                final_observation=chunk.final_observation,
+            )
+
+    def sample(self) -> Batch:
+        batch = self._replay.sample(self._batch_size)
+        self._sampled = batch.keys.copy()  # what an agent keeps of it until priorities are known
+        return batch
+
+    def sequences(self, batch: Batch) -> list[Sequence]:
+        return [_sequence(batch, place) for place in range(len(batch.keys))]
+
+    def sampled(self) -> NDArray[np.int64]:
+        return self._sampled
+
+    def everything(self) -> NDArray[np.int64]:
+        return self._replay.keys()
+
+    def set_priorities(self, names: NDArray[np.int64], priorities: NDArray[np.float64]) -> None:
+        self._replay.update_priorities(names, priorities)
+
+    def _insert_together(self, chunk: Steps) -> None:
+        count, num_envs = chunk.reward.shape
+        terminated = np.zeros((count, num_envs), np.bool_)
+        terminated[-1] = chunk.ends
+        final = chunk.final_observation
+        self._replay.add_many(
+            chunk.observation,
+            chunk.action,
+            chunk.reward,
+            terminated,
+            np.zeros_like(terminated),
+            (chunk.hidden, chunk.cell),
+            final_observation=np.broadcast_to(final, chunk.observation.shape) if chunk.ends else None,
+        )
+
+
+def _sequence(batch: Batch, place: int) -> Sequence:
+    """Burn-in and unroll of one sequence joined; the actions of the burn-in are the previous ones of its next row."""
+    before, after = int(batch.prefix_length[place]), int(batch.unroll_length[place])
+
+    def joined(prefix: Any, unroll: Any) -> Any:
+        return np.concatenate([prefix[place, :before], unroll[place, :after]])
+
+    previous_action = joined(batch.prefix.previous_action, batch.unroll.previous_action)
+    previous_reward = joined(batch.prefix.previous_reward, batch.unroll.previous_reward)
+    hidden, cell = batch.state
+    return Sequence(
+        joined(batch.prefix.observation, batch.unroll.observation),
+        np.concatenate([previous_action[1 : before + 1], batch.action[place, :after]]),
+        np.concatenate([previous_reward[1 : before + 1], batch.reward[place, :after]]),
+        hidden[place],
+        cell[place],
+    )
+
+
+def prepare(profile: str, capacity: int | None, seconds: float) -> Prepared:
+    """See `prepare_replay`."""
+    return prepare_replay(
+        Ours,
+        profile=profile,
+        capacity=capacity,
+        seconds=seconds,
+        for_learner=tensors,
+        note=f"burn-in {BURN_IN}, trained {TRAIN_LENGTH}, overlap {OVERLAP}, n-step {N_STEP}; "
+        f"for the learner: tensors; inserts steps by add, chunks of {PERIOD} by add_many",
+    )
