@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from agents.acting import Actor, epsilon_greedy, epsilon_ladder
 from agents.config import Config
-from agents.episodes import EpisodeStream
+from agents.episodes import EpisodeStream, StepResult
 from agents.evaluation import Evaluator
 from agents.interrupt import Interrupt
 from agents.make_envs import make_envs
@@ -165,18 +165,24 @@ class Trainer:
                 final_observation=result.final_observation,
                 active=result.active,
             )
-        self._actor.took(index, result.reward)
+        with watch.part("acting"):
+            self._actor.took(index, result.reward)
         if self.config.normalize_rewards:
-            self._reward_scale.add(result.reward, result.terminated | result.truncated, result.active)
-            factor = self._reward_scale.factor
-            if abs(factor / self._factor - 1.0) > SMALLEST_RESCALING:
-                self._factor = factor
-                self.learner.set_reward_scale(factor)
-                self._actor_is_behind = True
+            with watch.part("learning"):
+                self._normalize(result)
         self.env_steps += int(result.active.sum())
         self._episodes += len(result.finished.rows)
         self._returns.extend(result.finished.returns.tolist())
         self._lengths.extend(result.finished.lengths.tolist())
+
+    def _normalize(self, result: StepResult) -> None:
+        """Count the rewards, and scale all by what they now say if that has changed noticeably."""
+        self._reward_scale.add(result.reward, result.terminated | result.truncated, result.active)
+        factor = self._reward_scale.factor
+        if abs(factor / self._factor - 1.0) > SMALLEST_RESCALING:
+            self._factor = factor
+            self.learner.set_reward_scale(factor)
+            self._actor_is_behind = True
 
     def _learn(self) -> None:
         """As many updates as the replay ratio asks for."""
@@ -196,6 +202,7 @@ class Trainer:
             self._trained_steps += int(batch.train_length.sum())
             self._updates.append(update)
             self._actor_is_behind = True
+            del batch  # so that the next one may lie where it lay
 
     def _started(self, batch: Batch) -> Batch:
         """The batch with its sequences starting as the configuration says."""

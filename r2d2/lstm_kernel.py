@@ -79,6 +79,50 @@ def forward(
         _copy(state[b], hidden[b])
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def one_step(inputs: Any, hidden: Any, cell: Any, kernel: Any, recurrent: Any, bias: Any) -> tuple[Any, Any]:
+    """Hidden and cell states after one step.
+
+    Args:
+        inputs: float32[B, F], contiguous.
+        hidden, cell: float32[B, U], state before the step.
+        kernel, recurrent: `r2d2.tiles.panels` of the kernel [F, 4U] and the recurrent kernel [U, 4U].
+        bias: float32[4U].
+    """
+    rows, units = hidden.shape
+    padded = round_up(rows, ROWS)
+    read, state = np.zeros((padded, inputs.shape[1]), np.float32), np.zeros((padded, units), np.float32)
+    work = np.zeros((padded, round_up(4 * units, COLUMNS)), np.float32)
+    new_hidden, new_cell = np.empty((rows, units), np.float32), np.empty((rows, units), np.float32)
+    for b in range(rows):
+        _copy(inputs[b], read[b])
+        _copy(hidden[b], state[b])
+        _copy(cell[b], new_cell[b])
+        _copy(bias, work[b, : 4 * units])
+    add_product(work, read, kernel)
+    add_product(work, state, recurrent)
+    for b in range(rows):
+        _step(work[b], new_hidden[b], new_cell[b])
+    return new_hidden, new_cell
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def dense(inputs: Any, kernel: Any, bias: Any) -> Any:
+    """``inputs @ kernel + bias``, float32[B, N]; arguments as of `one_step`."""
+    rows, width = len(inputs), len(bias)
+    padded = round_up(rows, ROWS)
+    read = np.zeros((padded, inputs.shape[1]), np.float32)
+    work = np.zeros((padded, round_up(width, COLUMNS)), np.float32)
+    out = np.empty((rows, width), np.float32)
+    for b in range(rows):
+        _copy(inputs[b], read[b])
+        _copy(bias, work[b, :width])
+    add_product(work, read, kernel)
+    for b in range(rows):
+        _copy(work[b], out[b])
+    return out
+
+
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _step(gates: Any, hidden: Any, cell: Any) -> None:
     """One step of one row; ``gates`` before their activations. Everything is replaced by what is after the step."""

@@ -218,7 +218,8 @@ class SequenceReplay:
         rows = times * n + env
         rows = rows[steps.active[rows]]
         completed: list[tuple[int, Completed]] = []
-        for run in np.split(rows, np.flatnonzero(steps.ended[rows]) + 1):
+        ends = np.flatnonzero(steps.ended[rows]) + 1
+        for run in np.split(rows, ends) if len(ends) else [rows]:
             if not len(run):
                 continue
             ended = bool(steps.ended[run[-1]])
@@ -352,17 +353,8 @@ class SequenceReplay:
         snapshot.set_state(self, state)
 
     def _insert(self, completed: list[Completed], priorities: NDArray[np.float64] | None) -> NDArray[np.int64]:
-        keys = [
-            self.table.insert(
-                c.env,
-                c.episode_start,
-                c.window,
-                c.state,
-                None if priorities is None else float(priorities[c.env]),
-            )
-            for c in completed
-        ]
-        return np.asarray(keys, np.int64)
+        of_each = None if priorities is None else priorities[[sequence.env for sequence in completed]]
+        return self.table.insert(completed, of_each)
 
     def _check_priority(self, values: ArrayLike | None) -> NDArray[np.float64] | None:
         if values is None:

@@ -5,6 +5,7 @@ number above the slot, so a key that no longer matches its slot's is recognised 
 """
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,16 +81,32 @@ class SequenceTable:
         return sum(a.nbytes for a in (*self.states, self.keys, self.columns, self.tree.leaves))
 
     def insert(
-        self, env: int, episode_start: int, window: Window, state: list[NDArray[Any]], priority: float | None
-    ) -> int:
-        """Enter a complete sequence and return its key; ``state`` holds the leaves of its stored state."""
+        self, sequences: Sequence[tuple[int, int, Window, list[NDArray[Any]]]], priorities: NDArray[np.float64] | None
+    ) -> NDArray[np.int64]:
+        """Enter complete sequences and return their keys, int64[n].
+
+        Args:
+            sequences: of each its environment, the position of its episode's start, its window, and the leaves of its
+                stored state.
+            priorities: float64[n]; default: `max_priority`.
+        """
+        slots = np.array([self._enter(*sequence) for sequence in sequences], np.int64)
+        if len(slots):
+            if priorities is None:
+                priorities = np.full(len(slots), self.max_priority)
+            else:
+                self.largest_priority = max(self.largest_priority, float(priorities.max()))
+            self._set_weights(slots, priorities)
+        return self.keys[slots]
+
+    def _enter(self, env: int, episode_start: int, window: Window, state: list[NDArray[Any]]) -> int:
+        """A slot with a new sequence in it, which has no weight yet."""
         if not self.free:
             self._grow()
         slot = self.free.pop()
-        key = (self.next_number << _SLOT_BITS) | slot
+        self.keys[slot] = (self.next_number << _SLOT_BITS) | slot
         self.next_number += 1
         first = episode_start + window.first
-        self.keys[slot] = key
         self.columns[:, slot] = (
             env,
             episode_start,
@@ -104,10 +121,7 @@ class SequenceTable:
         if not queue:
             self.oldest_needed[env] = self._oldest_needed(slot)
         queue.append(slot)
-        if priority is not None:
-            self.largest_priority = max(self.largest_priority, priority)
-        self._set_weights(np.array([slot]), np.array([self.max_priority if priority is None else priority]))
-        return key
+        return slot
 
     def evict_before(self, oldest_held: NDArray[np.int64]) -> None:
         """Drop every sequence that needs a row older than its environment's ``oldest_held`` (int64[num_envs])."""

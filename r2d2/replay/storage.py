@@ -94,7 +94,8 @@ class StepStorage:
             strict=True,
         ):
             ring[base + start : base + start + before_end] = new[:before_end]
-            ring[base : base + len(new) - before_end] = new[before_end:]
+            if before_end < len(action):
+                ring[base : base + len(action) - before_end] = new[before_end:]
         self.position[env] += len(action)
 
     def append_final(self, envs: NDArray[np.int64], observations: list[NDArray[Any]]) -> None:
