@@ -5,7 +5,7 @@ import contextlib
 from agents.config import Config
 
 _SMALL = 96
-"""Units up to which one thread an operation is the faster way (measured at 64 and at 128)."""
+"""Units up to which one thread an operation is the faster way: at 64 by a twentieth, at 128 both are alike."""
 
 
 def set_threads(config: Config) -> None:

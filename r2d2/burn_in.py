@@ -25,7 +25,7 @@ def burn_in(network: RecurrentQNetwork, state: State, prefix: Inputs, lengths: A
     if prefix.previous_action.shape[1] == 0:
         warm = stored
     else:
-        # The recurrent kernels need a step to run; whether there is one may be known only when the graph runs.
+        # Keras's recurrent layers need a step to run; whether there is one may be known only when the graph runs.
         warm = tf.cond(
             tf.shape(prefix.previous_action)[1] > 0,
             lambda: network.advance(prefix, stored, lengths),

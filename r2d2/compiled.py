@@ -1,6 +1,7 @@
 """A function of trees of arrays, compiled once and called with as little ceremony as TensorFlow allows."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -46,19 +47,30 @@ class CompiledFunction:
 def as_tensors(tree: Any) -> list[Any]:
     """A tensor for each array of a tree, from left to right, without a copy where that is possible.
 
-    While a tensor is used, its array must stay as it is.
+    While a tensor is used, its array must stay as it is. The tensors of a batch as the replay made it are made once and
+    used again with its memory: they are for one call, of whose results none may share memory with what it was given.
     """
-    if isinstance(tree, Batch) and tree.tensors is not None:
-        if not tree.tensors:
-            tree.tensors.extend([_shared(leaf) for leaf in tf.nest.flatten(tree)])
-        return tree.tensors
-    return [_shared(leaf) if _can_share(leaf) else tf.constant(leaf) for leaf in tf.nest.flatten(tree)]
+    leaves = tf.nest.flatten(tree)
+    memory = tree.memory if isinstance(tree, Batch) and not _with_gpu() else None
+    tensors: list[Any] = memory.tensors_of(leaves) if memory is not None else []
+    if not tensors:
+        tensors = [_shared(leaf) if _can_share(leaf) else tf.constant(leaf) for leaf in leaves]
+        if memory is not None:
+            memory.keep(leaves, tensors)
+    return tensors
+
+
+@cache
+def _with_gpu() -> bool:
+    # It may keep a copy of a tensor that it has seen before.
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _can_share(leaf: Any) -> bool:
     # TensorFlow ends the process where memory is not aligned as its own is.
-    return isinstance(leaf, np.ndarray) and leaf.flags.carray and leaf.ctypes.data % ALIGNMENT == 0
+    aligned = isinstance(leaf, np.ndarray) and leaf.flags.carray and leaf.ctypes.data % ALIGNMENT == 0
+    return aligned and leaf.size > 0
 
 
 def _shared(array: NDArray[Any]) -> Any:
-    return tf.experimental.dlpack.from_dlpack(array.__dlpack__()) if array.size else tf.constant(array)
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())

@@ -51,7 +51,7 @@ class Core:
             inputs: float32[batch, time, features], right-padded if ``lengths`` are given.
             state: before the first step.
             lengths: int32[batch], steps of each row, 0 to time; default: all.
-            with_gradient: False if nobody will ask for one, which is then faster.
+            with_gradient: False for none, which is faster.
 
         Returns:
             Outputs float32[batch, time, output_features] (beyond a row's length: anything), and the state of each
@@ -68,6 +68,8 @@ class Core:
             else:
                 inputs, after = _unroll_layer(layer, inputs, tf.nest.pack_sequence_as(template, own), lengths)
             new_state.extend(after)
+        if not with_gradient:
+            inputs, new_state = tf.stop_gradient(inputs), [tf.stop_gradient(part) for part in new_state]
         return inputs, tuple(new_state)
 
 

@@ -96,6 +96,7 @@ class Learner:
         self.optimizer.build(network.trainable_variables)
         self.updates = 0
         """Updates made."""
+        self._state_shapes = [tuple(part.shape[1:]) for part in network.state_signature]
         self._compiled = CompiledFunction(self._update, batch_signature(network), tf.TensorSpec([], tf.bool))
 
     @property
@@ -112,8 +113,12 @@ class Learner:
         """Train on one batch, of any number of sequences.
 
         Raises:
-            DivergenceError: the loss or its gradient is not finite; nothing has been changed then.
+            DivergenceError: the loss or its gradient is not finite.
+            ValueError: the batch holds states of another network.
+
+        Nothing has been changed then.
         """
+        self._refuse_other_states(batch.state)
         period = self.settings.target_period
         copy_now = period is not None and (self.updates + 1) % period == 0
         numbers, priorities = self._compiled(batch, copy_now)
@@ -122,6 +127,14 @@ class Learner:
             raise DivergenceError(self.updates + 1, loss, gradient_norm, batch.keys)
         self.updates += 1
         return Update(loss, priorities.numpy(), gradient_norm, mean_q)
+
+    def _refuse_other_states(self, state: Any) -> None:
+        found = [tuple(np.shape(part))[1:] for part in tf.nest.flatten(state)]
+        if found != self._state_shapes:
+            raise ValueError(
+                f"batch.state has parts of the shapes [batch, ...] with {found}, must be {self._state_shapes}: "
+                "it is of another network"
+            )
 
     def _update(self, batch: Batch, copy_now: Any) -> tuple[Any, Any]:
         variables = self.network.trainable_variables

@@ -1,9 +1,8 @@
 """The steps of a Keras LSTM layer on a CPU: all of them in one compiled call, forward and backward.
 
-`keras.layers.LSTM` on a CPU is a loop of small operations, in which each step multiplies its inputs by their kernel and
-lays the recurrent kernel out anew, and whose gradient adds each step's share to that of the weights. Here the inputs of
-all steps are multiplied at once, `r2d2.lstm_kernel` runs the steps, and the gradient of each weight is one product over
-all of them. The weights stay those of the Keras layer.
+`keras.layers.LSTM` on a CPU is a loop of small operations, in which each step lays the weights out anew for its
+products, and whose gradient adds each step's share to that of the weights. Here `r2d2.lstm_kernel` lays them out once
+and runs the steps, and the gradient of each weight is one product over all of them. The weights stay the layer's.
 """
 
 import os
@@ -20,7 +19,7 @@ from r2d2.lstm_kernel import backward, forward
 from r2d2.replay.memory import Layout, ReusedMemory
 
 _MOST_PARTS = 8
-"""More would have too few rows each."""
+"""Each part lays the weights out for itself."""
 
 
 def can_compile(layer: Any) -> bool:
@@ -69,7 +68,8 @@ def unroll_lstm(
 def _steps(inputs: Any, hidden: Any, cell: Any, kernel: Any, recurrent: Any, bias: Any, lengths: Any) -> Any:
     outputs, cells, gates, *after = _run_steps(True, inputs, hidden, cell, kernel, recurrent, bias, lengths)
 
-    def gradient(of_outputs: Any, of_hidden: Any, of_cell: Any) -> tuple[Any, ...]:
+    def gradient(*of_results: Any) -> tuple[Any, ...]:
+        of_outputs, of_hidden, of_cell = (tf.convert_to_tensor(each) for each in of_results)  # they may be sparse
         before = tf.concat([hidden[:, None][:, : tf.shape(outputs)[1]], outputs[:, :-1]], axis=1)
         rows = (inputs, before, cell, lengths, cells, gates, of_outputs, of_hidden, of_cell)
         parts = [_gradient_of_rows(kernel, recurrent, *part) for part in _parts(_cores(), rows)]
@@ -97,7 +97,11 @@ def _run_steps(
 
 
 def _cores() -> int:
-    """How many parts of a batch to work on side by side."""
+    """How many parts of a batch to work on side by side.
+
+    Sums over the batch are formed part by part, so their rounding depends on it: where equal seeds are to give equal
+    losses, the number of cores belongs to what "the same machine" means.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, _MOST_PARTS)
 

@@ -1,7 +1,7 @@
-"""All steps of an LSTM, forward and backward, each as one compiled call.
+"""All steps of an LSTM, forward and backward, each as one compiled call; and one step of it, for acting.
 
-What needs no recursion is left to the caller, who does it for all steps at once: the products of the inputs with their
-kernel before, the gradients of the weights after. Gates are in Keras's order (input, forget, cell, output).
+The gradients of the weights are left to the caller, who forms each as one product over all steps. Gates are in Keras's
+order (input, forget, cell, output).
 """
 
 from typing import Any
@@ -12,7 +12,17 @@ from numba import njit
 from r2d2.activations import sigmoid, tanh
 from r2d2.tiles import COLUMNS, ROWS, add_product, panels, round_up
 
+BUILT_ON = {"activations.py": "a8327bdf714b", "tiles.py": "c8b0dd6bca76"}
+"""What is compiled is kept on disk for the text of this file alone; with the hashes of what it takes in, this text is
+another when they are."""
+
 _one = np.float32(1.0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _check(fits: bool) -> None:
+    if not fits:  # what would be read and written then is not of these arrays
+        raise ValueError("inputs or a state have another width, or other rows, than the layer's weights ask for")
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -52,9 +62,15 @@ def forward(
         hiddens: float32[B, T, U] to write the hidden state after each step to.
         cells: the same for the cell state, or of no steps if nobody asks for gradients.
         gates: float32[B, T, 4U] to write the gates to, after their activations; or of no steps.
+
+    Raises:
+        ValueError: the shapes do not fit together.
     """
     rows, time, units = hiddens.shape
     kept = gates.shape[1]
+    _check(inputs.shape[:2] == (rows, time) and len(lengths) == rows and hidden.shape == cell.shape == (rows, units))
+    _check(kernel.shape == (inputs.shape[2], 4 * units) and recurrent.shape == (units, 4 * units))
+    _check(len(bias) == 4 * units and cells.shape == (rows, kept, units) and gates.shape == (rows, kept, 4 * units))
     of_inputs, of_state = panels(kernel), panels(recurrent)
     padded = round_up(rows, ROWS)
     read = np.zeros((padded, inputs.shape[2]), np.float32)
@@ -88,8 +104,12 @@ def one_step(inputs: Any, hidden: Any, cell: Any, kernel: Any, recurrent: Any, b
         hidden, cell: float32[B, U], state before the step.
         kernel, recurrent: `r2d2.tiles.panels` of the kernel [F, 4U] and the recurrent kernel [U, 4U].
         bias: float32[4U].
+
+    Raises:
+        ValueError: the shapes do not fit together.
     """
     rows, units = hidden.shape
+    _check(len(inputs) == rows and cell.shape == (rows, units) and len(bias) == 4 * units)
     padded = round_up(rows, ROWS)
     read, state = np.zeros((padded, inputs.shape[1]), np.float32), np.zeros((padded, units), np.float32)
     work = np.zeros((padded, round_up(4 * units, COLUMNS)), np.float32)
@@ -165,8 +185,15 @@ def backward(
             before the first.
         of_inputs: float32[B, T, F] to write the gradients of the inputs to.
         of_gates: float32[B, T, 4U] to write the gradients of the gates before their activations to.
+
+    Raises:
+        ValueError: the shapes do not fit together.
     """
     rows, time, units = of_hiddens.shape
+    _check(gates.shape == of_gates.shape == (rows, time, 4 * units) and cells.shape == (rows, time, units))
+    _check(first_cell.shape == of_hidden.shape == of_cell.shape == (rows, units) and len(lengths) == rows)
+    _check(of_inputs.shape[:2] == (rows, time) and kernel.shape == (of_inputs.shape[2], 4 * units))
+    _check(recurrent.shape == (units, 4 * units))
     to_inputs, to_state = panels(kernel.T), panels(recurrent.T)
     padded = round_up(rows, ROWS)
     work = np.zeros((padded, 4 * units), np.float32)

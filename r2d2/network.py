@@ -90,7 +90,7 @@ class RecurrentQNetwork(keras.Model):
             inputs: ``[batch, time, ...]``, right-padded if ``lengths`` are given.
             state: recurrent state before the first step.
             lengths: int32[batch], steps of each row, 0 to time; default: all.
-            with_gradient: False if nobody will ask for one, which is then faster.
+            with_gradient: False for none through the core, which is faster.
 
         Returns:
             Q-values float32[batch, time, num_actions] (beyond a row's length: anything), and each row's state after

@@ -45,8 +45,8 @@ def staleness(network: RecurrentQNetwork, batch: Batch, played: Inputs, played_l
     initial = network.initial_state(len(batch.keys))
     today = burn_in(network, initial, _tensors(played), tf.constant(played_length))
     unroll = _tensors(batch.unroll)
-    q_hat = network.unroll(unroll, replayed)[0].numpy()
-    q = network.unroll(unroll, today)[0].numpy()
+    q_hat = network.unroll(unroll, replayed, with_gradient=False)[0].numpy()
+    q = network.unroll(unroll, today, with_gradient=False)[0].numpy()
     distance = np.linalg.norm(q_hat - q, axis=-1) / np.maximum(np.abs(q_hat).max(axis=-1), 1e-12)
     return Staleness(distance[:, 0], distance[np.arange(len(distance)), batch.train_length - 1])
 

@@ -13,7 +13,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 ROWS, COLUMNS = 4, 16
-"""Of a tile: as many sums as the registers hold, of AVX2 (eight numbers each) and of AVX-512 (sixteen)."""
+"""Of a tile: enough sums that none has to wait for the one before, with AVX2 (eight registers of eight) and AVX-512."""
 _DEPTH = 512
 """Rows of a panel used at once: as many as the fastest cache holds."""
 
@@ -107,9 +107,14 @@ def add_product(out: Any, left: Any, right: Any) -> None:
         out: float32[M, N], M a multiple of ROWS and N of COLUMNS, contiguous.
         left: float32[M, K], contiguous.
         right: `panels` of the matrix.
+
+    Raises:
+        ValueError: their shapes do not fit together.
     """
     rows, depth = left.shape
     width = out.shape[1]
+    if rows % ROWS or len(out) != rows or len(right) * COLUMNS != width or right.shape[1:] != (depth, COLUMNS):
+        raise ValueError("a product's rows, depth or columns are not those of its factors")
     flat_out, flat_left, flat_right = out.reshape(-1), left.reshape(-1), right.reshape(-1)
     for p in range(len(right)):
         for k in range(0, depth, _DEPTH):

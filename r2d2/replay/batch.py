@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from r2d2.replay import trees
 from r2d2.replay.gather import PREFIX_LENGTH, UNROLL_LENGTH, copy_observations, copy_steps, runs_of
 from r2d2.replay.memory import Layout, ReusedMemory
-from r2d2.replay.reuse import ReusedBatches
+from r2d2.replay.reuse import ReusedBatches, SharedMemory
 from r2d2.replay.sequences import SequenceTable
 from r2d2.replay.spaces import ObservationSpec
 from r2d2.replay.storage import StepStorage
@@ -63,9 +63,11 @@ class Batch(_Batch):
     `NO_ACTION` as previous action. The picture of a sequence is in `r2d2.replay.geometry`.
     """
 
-    tensors: list[Any] | None = None
-    """Of a batch as the replay made it: tensors that share its memory, in the order of the library that made them, made
-    at the first call that wants them and used again with the memory. Not to be kept longer than the batch."""
+    memory: SharedMemory | None = None
+    """Of a batch as the replay made it; none of one put together otherwise, by ``_replace`` for example."""
+
+    def __getstate__(self) -> None:
+        """A copy, or what is read from a file, lies in memory of its own."""
 
 
 _PREFIX = 9
@@ -85,18 +87,21 @@ class BatchGatherer:
         self._state_example = state_example
         self._states = [np.asarray(leaf) for leaf in trees.leaves(state_example)]
         self._memory = ReusedMemory()
-        self._batches = ReusedBatches(self._make_batch)
+        self._batches = ReusedBatches()
         self._layout = lru_cache(maxsize=4096)(self._make_layout)
 
     def batch(self, storage: StepStorage, table: SequenceTable, slots: NDArray[np.int64]) -> Batch:
         """The sequences in ``slots`` (int64[B]); all importance weights are 1."""
         runs, longest_prefix, longest_unroll = runs_of(table.columns, slots)
-        batch, arrays = self._batches.batch(self._layout(len(slots), longest_prefix, longest_unroll))
+        memory = self._batches.take(self._layout(len(slots), longest_prefix, longest_unroll))
+        arrays = memory.arrays
         self._copy(storage, runs, arrays)
         table.keys.take(slots, out=arrays[0], mode="clip")
         arrays[1].fill(1.0)
         for stored, out in zip(table.states, arrays[len(arrays) - len(table.states) :], strict=True):
             stored.take(slots, axis=0, out=out, mode="clip")
+        batch = self._make_batch(arrays)
+        batch.memory = memory
         return batch
 
     def inputs(self, storage: StepStorage, runs: NDArray[np.int64]) -> Inputs:
@@ -126,7 +131,7 @@ class BatchGatherer:
 
     def _make_batch(self, arrays: list[NDArray[Any]]) -> Batch:
         keys, weights, action, reward, terminated, truncated, prefix_length, train_length, unroll_length = arrays[:9]
-        batch = Batch(
+        return Batch(
             keys=keys,
             importance_weights=weights,
             state=trees.build(self._state_example, arrays[len(arrays) - len(self._states) :]),
@@ -140,8 +145,6 @@ class BatchGatherer:
             terminated=terminated,
             truncated=truncated,
         )
-        batch.tensors = []
-        return batch
 
     def _make_layout(self, batch: int, prefix: int, unroll: int) -> Layout:
         """Keys, importance weights; of the unrolls' steps action, reward, terminated, truncated; the three lengths;

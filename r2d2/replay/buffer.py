@@ -187,7 +187,11 @@ class SequenceReplay:
         Raises:
             TypeError, ValueError: see `add`. Nothing has been changed then.
         """
+        if np.ndim(reward) != 2:
+            raise ValueError(f"reward has shape {np.shape(reward)}, must be [time, num_envs]")
         time, n = np.shape(reward)[0], self.num_envs
+        if time == 0:
+            return np.zeros(0, np.int64)
         given: dict[str, Any] = {
             "observation": observation,
             "action": action,
@@ -210,7 +214,7 @@ class SequenceReplay:
             completed.sort(key=lambda each: (each[0], each[1].env))
             keys.append(self._insert([sequence for _, sequence in completed], None))
             self.table.evict_before(self.storage.oldest_position())
-        return np.concatenate(keys) if keys else np.zeros(0, np.int64)
+        return np.concatenate(keys)
 
     def _add_runs(self, env: int, times: NDArray[np.int64], steps: Steps) -> list[tuple[int, Completed]]:
         """Add the steps of one environment at ``times``, episode by episode."""

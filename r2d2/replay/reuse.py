@@ -1,96 +1,96 @@
-"""Batches that are used again, memory and objects, once nobody holds any part of them.
+"""Memory of batches that is used again, with the arrays and tensors in it, once nobody holds any part of it.
 
 Fresh memory for a large batch costs more than the copy into it: the system hands it over page by page, as zeros. And
 for a small batch to make its seventeen arrays, and a tensor of each, costs as much as to fill them. Whether anybody
-holds a part - the batch, an array, a view of one, a tensor of another library - is told by reference counts.
+holds an array, a view of one, or what another library has made of one, is told by reference counts.
 """
 
 import sys
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
 
 from r2d2.replay.memory import Layout, ReusedMemory
 
+_KEPT = 3
+"""Batches: one being filled, one being learned from, one looked at."""
 
-class _Entry:
-    """A batch and whether anybody but the entry holds a part of it."""
 
-    def __init__(self, layout: Layout, memory: ReusedMemory, make: Callable[[list[NDArray[Any]]], Any]) -> None:
+class SharedMemory:
+    """The arrays of a batch, and the tensors that its learner has made of them.
+
+    Args:
+        layout: of ``arrays``.
+        arrays: in memory of their own.
+    """
+
+    def __init__(self, layout: Layout, arrays: list[NDArray[Any]]) -> None:
         self.layout = layout
-        # No name but these is to hold any of it here, where the references are first counted.
-        self.arrays = memory.arrays(layout)
-        self.batch = make(self.arrays)
-        # From the whole to its parts, the memory last: who holds none of the first can come by none of the later.
-        self._parts = [*_containers(self.batch), self.batch.tensors, *self.arrays, self.arrays[0].base]
-        self._unused = _references(self._parts)
-        self._tensors: list[Any] = []
+        self.arrays = arrays
+        self._shapes = [array.shape for array in arrays]
+        self._kept: tuple[list[Any], list[Any]] = ([], [])
+        self._of_block = sys.getrefcount(arrays[0].base)
+
+    def tensors_of(self, leaves: list[Any]) -> list[Any]:
+        """What `keep` was given for these very arrays; an empty list if it was not."""
+        known, tensors = self._kept
+        same = len(known) == len(leaves) and all(one is other for one, other in zip(leaves, known, strict=True))
+        return list(tensors) if same else []
+
+    def keep(self, leaves: list[Any], tensors: list[Any]) -> None:
+        """Keep a tensor for each of ``leaves`` if they are the arrays here, in any order.
+
+        Each is to hold its array, if that holds any byte. What comes of such a tensor without a copy must be gone with
+        it: nobody would know.
+        """
+        if len(leaves) == len(self.arrays) and {id(leaf) for leaf in leaves} == {id(array) for array in self.arrays}:
+            self._kept = (list(leaves), list(tensors))
 
     def is_unused(self) -> bool:
-        """Whether the references are those of the beginning."""
-        if len(self._tensors) != len(self.batch.tensors):
-            self._add_tensors()
-        return _references(self._parts) == self._unused
-
-    def _add_tensors(self) -> None:
-        """Tensors have been made since: each holds its array, if it has any byte of it."""
-        self._tensors = list(self.batch.tensors)
-        first = len(self._parts) - 1 - len(self.arrays)
-        for number, array in enumerate(self.arrays, first):
-            self._unused[number] += array.size > 0
-        self._parts[first:first] = self._tensors
-        self._unused[first:first] = [_TENSOR_REFERENCES] * len(self._tensors)
-
-
-def _containers(tree: Any) -> list[Any]:
-    """The dicts, tuples and lists of a tree, each before those in it."""
-    if isinstance(tree, dict):
-        return [tree, *[part for value in tree.values() for part in _containers(value)]]
-    if isinstance(tree, tuple | list):
-        return [tree, *[part for value in tree for part in _containers(value)]]
-    return []
+        """Whether nobody holds any part, and all is as it was made."""
+        # From the whole to its parts, the memory last: who holds none of the first can come by none of the later.
+        known, tensors = self._kept
+        more = [1 + (array.size > 0) if known else 0 for array in self.arrays]
+        return (
+            _references(tensors) == [_IN_ONE_LIST] * len(tensors)
+            and _references(self.arrays) == [_IN_ONE_LIST + extra for extra in more]
+            and sys.getrefcount(self.arrays[0].base) == self._of_block
+            and [array.shape for array in self.arrays] == self._shapes
+        )
 
 
 def _references(parts: list[Any]) -> list[int]:
     return [sys.getrefcount(part) for part in parts]
 
 
-def _references_in_lists(count: int) -> int:
-    """Of an object that nothing but so many lists hold."""
-    part = object()
-    lists = [[part] for _ in range(count)]
-    del part
-    return _references(lists[0])[0]
-
-
-_TENSOR_REFERENCES = _references_in_lists(3)
-"""Of the batch and two lists of an entry."""
+_LIST = [object()]
+_IN_ONE_LIST = _references(_LIST)[0]
+"""References of what nothing but a list holds, as `_references` counts them."""
+_UNNAMED = sys.getrefcount(_LIST[0])
+"""The same where it is asked for by its place in the list."""
 
 
 class ReusedBatches:
-    """Makes batches, and hands them out again.
+    """Memory for batches. Threads may share it."""
 
-    Args:
-        make: a batch of arrays laid out so. It has a list ``tensors``, empty at first, of those that share its memory.
-        kept: batches to keep: one being filled, one being learned from, one looked at.
-    """
-
-    def __init__(self, make: Callable[[list[NDArray[Any]]], Any], kept: int = 3) -> None:
-        self._make = make
-        self._kept = kept
-        self._memory = ReusedMemory(kept)
+    def __init__(self) -> None:
+        self._memory = ReusedMemory(_KEPT)
         self._lock = threading.Lock()
-        self._entries: list[_Entry] = []
+        self._batches: list[SharedMemory] = []
 
-    def batch(self, layout: Layout) -> tuple[Any, list[NDArray[Any]]]:
-        """A batch and its arrays, in the layout's order. Every byte is to be written: they hold what was there."""
+    def take(self, layout: Layout) -> SharedMemory:
+        """Arrays laid out so. Every byte is to be written: they hold what was there before."""
         with self._lock:
-            for entry in self._entries:
-                if entry.layout is layout and entry.is_unused():
-                    return entry.batch, entry.arrays
+            numbers = range(len(self._batches))
+            unused = [self._is_unused(number) for number in numbers]
+            for number in numbers:
+                if unused[number] and self._batches[number].layout is layout:
+                    return self._batches[number]
             # Those of other layouts give their memory back, so that there are never more blocks than batches.
-            self._entries = [entry for entry in self._entries if not entry.is_unused()][1 - self._kept :]
-            self._entries.append(_Entry(layout, self._memory, self._make))
-            return self._entries[-1].batch, self._entries[-1].arrays
+            self._batches = [self._batches[number] for number in numbers if not unused[number]][1 - _KEPT :]
+            self._batches.append(SharedMemory(layout, self._memory.arrays(layout)))
+            return self._batches[-1]
+
+    def _is_unused(self, number: int) -> bool:
+        return sys.getrefcount(self._batches[number]) == _UNNAMED and self._batches[number].is_unused()

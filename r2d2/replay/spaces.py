@@ -46,7 +46,7 @@ class Leaf:
                 raise TypeError(f"{name} has dtype {array.dtype}, must be {self.dtype}")
         if array.dtype != self.dtype and self.dtype.kind == "f":
             array = self._rounded(array, name)
-        if array.dtype == self.dtype and self._holds_nothing_else:
+        if array.dtype == self.dtype and self._bounds_are_the_dtypes:
             return array
         # A comparison with NaN is false, so bounds refuse it too.
         if self.low is not None and not (array >= self.low).all():
@@ -58,7 +58,7 @@ class Leaf:
         return array
 
     @cached_property
-    def _holds_nothing_else(self) -> bool:
+    def _bounds_are_the_dtypes(self) -> bool:
         """Whether the bounds are those of the dtype, such as those of an image's bytes."""
         if self.dtype.kind not in "iu" or self.low is None or self.high is None:
             return False

@@ -167,3 +167,17 @@ def test_no_row_handed_to_a_layer_is_masked_from_its_first_step_on():
     assert masks[0].any(axis=1).all()
     np.testing.assert_array_equal(after[0][0], before[0][0])
     assert (np.asarray(after[0][1:]) != 0.5).all()
+
+
+@pytest.mark.parametrize("name", CORES)
+def test_without_gradient_there_is_none_and_all_else_is_the_same(name: str) -> None:
+    core, rng = make(name), np.random.default_rng(0)
+    inputs = normal(rng, 3, 4, FEATURES)
+    state = tuple(normal(rng, 3, *shape) for shape in STATE_SHAPES[name])
+    with tf.GradientTape() as tape:
+        tape.watch([inputs, *state])
+        outputs, after = core.unroll(inputs, state, with_gradient=False)
+    expected, expected_after = core.unroll(inputs, state)
+    for found, wanted in zip((outputs, *after), (expected, *expected_after), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert tape.gradient([outputs, *after], [inputs, *state]) == [None] * (1 + len(state))

@@ -1,5 +1,6 @@
 """The compiled LSTM is `keras.layers.LSTM`: its outputs, its states, and every gradient."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
@@ -53,6 +54,13 @@ class Case:
 
     def compiled(self) -> tuple[Any, Any]:
         return unroll_lstm(self.layer, self.inputs, (self.hidden, self.cell), self.lengths)
+
+    def gradients_in_graph(self) -> list[Any]:
+        variables = [variable.value for variable in self.layer.trainable_variables]
+        with tf.GradientTape() as tape:
+            tape.watch(variables)
+            scalar = tf.reduce_sum(self.of_outputs * self.compiled()[0])
+        return tape.gradient(scalar, variables)
 
     def gradients(self, run: Any, of_outputs: float = 1.0, of_hidden: float = 1.0, of_cell: float = 1.0) -> Any:
         """Of a weighted sum of all that is returned."""
@@ -199,6 +207,61 @@ class TestMemory:
         Case(4, 6, 3, 8, seed=2).compiled()
         for outputs in held:
             np.testing.assert_array_equal(outputs, expected)
+
+
+@pytest.mark.parametrize("with_gradient", [True, False])
+@pytest.mark.parametrize("wrong", ["wide state", "narrow state", "wide inputs", "narrow inputs", "rows", "lengths"])
+def test_what_does_not_fit_the_weights_is_refused(wrong: str, with_gradient: bool) -> None:
+    """The kernels check no bounds: what fits nowhere must not reach them."""
+    case = Case(4, 3, 5, 20)
+    rng = np.random.default_rng(0)
+    inputs, state, lengths = case.inputs, (case.hidden, case.cell), case.lengths
+    if wrong in ("wide state", "narrow state"):
+        units = 300 if wrong == "wide state" else 3
+        state = normal(rng, 4, units), normal(rng, 4, units)
+    elif wrong in ("wide inputs", "narrow inputs"):
+        inputs = normal(rng, 4, 3, 300 if wrong == "wide inputs" else 2)
+    elif wrong == "rows":
+        state = normal(rng, 2, 20), normal(rng, 2, 20)
+    else:
+        lengths = lengths[:2]
+    for run in (unroll_lstm, tf.function(unroll_lstm)):
+        with pytest.raises((ValueError, tf.errors.OpError), match=r"another width|incompatible|not compatible"):
+            run(case.layer, inputs, state, lengths, with_gradient)
+
+
+def test_a_sparse_gradient_of_the_outputs() -> None:
+    case = Case(4, 3, 5, 6)
+    with tf.GradientTape() as tape:
+        tape.watch(case.inputs)
+        outputs = case.compiled()[0]
+        some = tf.reduce_sum(tf.gather(outputs, [0, 2]) * case.of_outputs[:2])
+    with tf.GradientTape() as expected_tape:
+        expected_tape.watch(case.inputs)
+        outputs = case.by_keras()[0]
+        expected = tf.reduce_sum(tf.gather(outputs, [0, 2]) * case.of_outputs[:2])
+    assert_equal_to_rounding(tape.gradient(some, case.inputs), expected_tape.gradient(expected, case.inputs))
+
+
+def test_threads_run_side_by_side() -> None:
+    """Each has what it would have alone."""
+    cases = [Case(5, 8, 3, 17, seed) for seed in range(4)]
+    alone = [case.gradients(case.compiled) for case in cases]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda case: [case.gradients(case.compiled) for _ in range(10)], cases))
+    for expected, found in zip(alone, together, strict=True):
+        for gradients in found:
+            for name, gradient in gradients.items():
+                np.testing.assert_array_equal(gradient, expected[name], name)
+
+
+def test_a_gradient_of_a_size_that_is_worth_several_threads_is_repeated_bit_for_bit() -> None:
+    case = Case(32, 20, 64, 128)
+    run = tf.function(lambda: case.gradients_in_graph())
+    first = run()
+    for _ in range(5):
+        for gradient, expected in zip(run(), first, strict=True):
+            np.testing.assert_array_equal(gradient, expected)
 
 
 def test_without_gradient_nothing_is_kept_for_one() -> None:

@@ -136,3 +136,18 @@ def test_new_weights_count_from_the_refresh_on() -> None:
 )
 def test_what_it_cannot_do_is_left_alone(network: Any) -> None:
     assert not can_step(network())
+
+
+@pytest.mark.parametrize("wrong", ["narrow observation", "wide observation", "narrow state", "wide state", "rows"])
+def test_what_does_not_fit_the_weights_is_refused(wrong: str) -> None:
+    """The compiled products check no bounds: what fits nowhere must not reach them."""
+    network = RecurrentQNetwork(SPACES["vector"], ACTIONS, core_units=(20,))
+    observation, action, reward, state = steps(network, 3, 0)
+    if "observation" in wrong:
+        observation = np.zeros((3, 2 if "narrow" in wrong else 200), np.float32)
+    elif "state" in wrong:
+        state = tuple(np.zeros((3, 4 if "narrow" in wrong else 200), np.float32) for _ in state)
+    else:
+        state = tuple(part[:2] for part in state)
+    with pytest.raises(ValueError, match=r"another width|rows, depth or columns|dimensions"):
+        NumpyStep(network)(observation, action, reward, state)

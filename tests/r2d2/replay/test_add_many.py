@@ -124,3 +124,17 @@ def test_a_wrong_argument_is_refused_and_nothing_is_added(change: dict, error: t
         replay.add_many(**{**steps, **change})
     for name, value in replay.get_state().items():
         np.testing.assert_array_equal(value, before[name])
+
+
+def test_no_step_at_all_adds_nothing_and_one_axis_is_refused() -> None:
+    replay = SequenceReplay(
+        spaces.Box(-1, 1, (2,)), spaces.Discrete(2), (np.zeros(3, np.float32),), SequenceGeometry(1, 2, 0), capacity=40
+    )
+    nothing = np.zeros((0, 1), np.float32)
+    ends = np.zeros((0, 1), bool)
+    states = (np.zeros((0, 1, 3), np.float32),)
+    observation = np.zeros((0, 1, 2), np.float32)
+    assert replay.add_many(observation, nothing.astype(int), nothing, ends, ends, states).shape == (0,)
+    assert replay.num_steps == 0
+    with pytest.raises(ValueError, match=r"reward has shape \(1,\), must be \[time, num_envs\]"):
+        replay.add_many(observation, nothing.astype(int), np.zeros(1), ends, ends, states)

@@ -1,5 +1,7 @@
 """A batch, its arrays and its tensors are used again once nobody holds any part of them, and never before."""
 
+import copy
+import pickle
 import threading
 from typing import Any
 
@@ -46,9 +48,15 @@ HOLDERS: dict[str, Any] = {
     "a view of a view": lambda batch: batch.reward[:, 1:][0].view(np.int32),
     "its buffer": lambda batch: memoryview(batch.action),
     "a capsule for another library": lambda batch: batch.importance_weights.__dlpack__(),
+    "a tensor of another library": lambda batch: tf.identity(
+        tf.experimental.dlpack.from_dlpack(batch.keys.__dlpack__())
+    ),
     "the tensors": as_tensors,
+    "the tensors, not made anew": lambda batch: as_tensors(batch) and as_tensors(batch),
     "a tensor": lambda batch: as_tensors(batch)[0],
+    "its memory": lambda batch: batch.memory,
     "an attribute of another object": lambda batch: type("Other", (), {"kept": batch.state["a"]}),
+    "an array with its place taken": lambda batch: (batch.reward, batch.unroll.observation.update(x=None)),
 }
 
 
@@ -77,13 +85,13 @@ def test_what_is_not_held_is_used_again_with_its_tensors(with_prefix: bool) -> N
     batch = replay.get(keys)
     assert (batch.prefix.previous_action.size > 0) == with_prefix
     tensors = as_tensors(batch)
-    identity, of_tensors = id(batch), [id(tensor) for tensor in tensors]
+    identities = [id(part) for part in (batch.memory, *tf.nest.flatten(batch), *tensors)]
     del batch, tensors
     for _ in range(10):
         again = replay.get(keys)
-        assert id(again) == identity
-        assert [id(tensor) for tensor in as_tensors(again)] == of_tensors
-        del again
+        tensors = as_tensors(again)
+        assert [id(part) for part in (again.memory, *tf.nest.flatten(again), *tensors)] == identities
+        del again, tensors
 
 
 def test_tensors_hold_what_the_arrays_hold_at_each_use() -> None:
@@ -99,42 +107,72 @@ def test_tensors_hold_what_the_arrays_hold_at_each_use() -> None:
 
 
 def test_batches_of_other_shapes_do_not_pile_up_memory() -> None:
-    replay = filled()
-    addresses = set()
-    for size in (1, 5, 2, 7, 3, 1, 5, 2):
+    replay, blocks = filled(), set()
+    for size in (1, 5, 2, 7, 3, 1, 5, 2, 7):
         batch = replay.sample(size)
         assert len(batch.keys) == size
-        addresses.add(batch.keys.ctypes.data)
+        blocks.add(id(batch.keys.base))
         del batch
-    assert len(replay._gatherer._batches._entries) <= 3
+    assert len(blocks) <= 4  # one for each time that a batch was larger than all before
+    assert len(replay._gatherer._batches._memory._blocks) <= 3
 
 
-def test_a_batch_put_together_otherwise_has_tensors_of_its_own_arrays() -> None:
+def test_what_is_done_to_a_batch_is_gone_with_it() -> None:
+    """Its dicts, and the shapes of its arrays: nothing of it is found in the next one."""
     replay = filled()
+    expected = tf.nest.map_structure(np.copy, whole_batch(replay))
     batch = whole_batch(replay)
     as_tensors(batch)
-    other = batch._replace(reward=batch.reward + 1)
-    assert other.tensors is None
+    observation = batch.unroll.observation
+    observation["extra"] = observation.pop("x")
+    batch.state["a"], batch.state["z"] = batch.state["z"], batch.state["a"]
+    batch.reward.shape = (-1,)
+    del batch, observation
+    again = whole_batch(replay)
+    tf.nest.assert_same_structure(again, expected)
+    for found, wanted in zip(tf.nest.flatten(again), tf.nest.flatten(expected), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("after_tensors", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda batch: batch._replace(reward=batch.reward + 1),
+        lambda batch: pickle.loads(pickle.dumps(batch)),
+        copy.deepcopy,
+        copy.copy,
+        lambda batch: batch.unroll.observation.update(x=batch.unroll.observation["x"][:, ::-1] + 1) or batch,
+        lambda batch: batch.state.update(z=np.ones(7, np.float32)[1:].reshape(2, 3)) or batch,
+    ],
+    ids=["replaced", "from a file", "deep copy", "copy", "another observation", "another state, not aligned"],
+)
+def test_tensors_are_of_the_arrays_that_a_batch_has(change: Any, after_tensors: bool) -> None:
+    replay = filled()
+    batch = whole_batch(replay)
+    if after_tensors:
+        as_tensors(batch)
+    other = change(batch)
     for tensor, leaf in zip(as_tensors(other), tf.nest.flatten(other), strict=True):
-        np.testing.assert_array_equal(tensor, leaf)
+        np.testing.assert_array_equal(tensor + tf.zeros_like(tensor) if tensor.dtype != tf.bool else tensor, leaf)
 
 
 def test_threads_never_share_a_batch() -> None:
     """Each holds what it was given for a while: nobody else may write to it."""
     replay = filled()
-    wrong: list[str] = []
+    rounds: list[bool] = []
 
     def work(keys: Any) -> None:
         for _ in range(300):
             batch = replay.get(keys)
             before = batch.reward.copy()
             as_tensors(batch)
-            if not np.array_equal(batch.keys, keys) or not np.array_equal(batch.reward, before):
-                wrong.append("written to by another thread")
+            rounds.append(np.array_equal(batch.keys, keys) and np.array_equal(batch.reward, before))
 
     threads = [threading.Thread(target=work, args=(replay.keys()[[i, i + 1]],)) for i in (2, 3, 6, 7)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not wrong
+    assert len(rounds) == 4 * 300
+    assert all(rounds)
