@@ -7,6 +7,7 @@ holds an array, a view of one, or what another library has made of one, is told 
 
 import sys
 import threading
+from operator import is_
 from typing import Any
 
 from numpy.typing import NDArray
@@ -30,13 +31,13 @@ class SharedMemory:
         self.arrays = arrays
         self._shapes = [array.shape for array in arrays]
         self._kept: tuple[list[Any], list[Any]] = ([], [])
+        self._of_arrays = [_IN_ONE_LIST] * len(arrays)
         self._of_block = sys.getrefcount(arrays[0].base)
 
     def tensors_of(self, leaves: list[Any]) -> list[Any]:
         """What `keep` was given for these very arrays; an empty list if it was not."""
         known, tensors = self._kept
-        same = len(known) == len(leaves) and all(one is other for one, other in zip(leaves, known, strict=True))
-        return list(tensors) if same else []
+        return list(tensors) if len(known) == len(leaves) and all(map(is_, leaves, known)) else []
 
     def keep(self, leaves: list[Any], tensors: list[Any]) -> None:
         """Keep a tensor for each of ``leaves`` if they are the arrays here, in any order.
@@ -46,15 +47,15 @@ class SharedMemory:
         """
         if len(leaves) == len(self.arrays) and {id(leaf) for leaf in leaves} == {id(array) for array in self.arrays}:
             self._kept = (list(leaves), list(tensors))
+            self._of_arrays = [_IN_ONE_LIST + 1 + (array.size > 0) for array in self.arrays]
 
     def is_unused(self) -> bool:
         """Whether nobody holds any part, and all is as it was made."""
         # From the whole to its parts, the memory last: who holds none of the first can come by none of the later.
-        known, tensors = self._kept
-        more = [1 + (array.size > 0) if known else 0 for array in self.arrays]
+        tensors = self._kept[1]
         return (
             _references(tensors) == [_IN_ONE_LIST] * len(tensors)
-            and _references(self.arrays) == [_IN_ONE_LIST + extra for extra in more]
+            and _references(self.arrays) == self._of_arrays
             and sys.getrefcount(self.arrays[0].base) == self._of_block
             and [array.shape for array in self.arrays] == self._shapes
         )
