@@ -22,8 +22,8 @@ _MOST_PARTS = 8
 """Each part lays the weights out for itself."""
 
 
-def can_compile(layer: Any) -> bool:
-    """Whether `unroll_lstm` computes the same as calling ``layer``, and faster on this machine."""
+def is_standard(layer: Any) -> bool:
+    """Whether a Keras layer is an LSTM as the compiled kernels compute it: Keras's defaults, in float32."""
     return (
         type(layer) is keras.layers.LSTM
         and layer.activation is keras.activations.tanh
@@ -33,8 +33,12 @@ def can_compile(layer: Any) -> bool:
         and not layer.recurrent_dropout
         and not layer.go_backwards
         and layer.compute_dtype == "float32"
-        and not tf.config.list_physical_devices("GPU")
     )
+
+
+def can_compile(layer: Any) -> bool:
+    """Whether `unroll_lstm` computes the same as calling ``layer``, and faster on this machine."""
+    return is_standard(layer) and not tf.config.list_physical_devices("GPU")
 
 
 def unroll_lstm(

@@ -9,13 +9,13 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from gymnasium import spaces
 from numpy.typing import NDArray
 
 from r2d2.cores import State
+from r2d2.lstm import is_standard
 from r2d2.lstm_kernel import dense, one_step
 from r2d2.network import RecurrentQNetwork
 from r2d2.replay import trees
@@ -26,7 +26,7 @@ Array = NDArray[np.float32]
 
 def can_step(network: RecurrentQNetwork) -> bool:
     """Whether `NumpyStep` computes the same as ``network``: vectors and one-hot values in, LSTM layers, dense heads."""
-    return network.torso.is_dense and all(_is_standard_lstm(layer) for layer in network.core_layers)
+    return network.torso.is_dense and all(is_standard(layer) for layer in network.core_layers)
 
 
 class NumpyStep:
@@ -94,18 +94,6 @@ class NumpyStep:
         if self._value is None:
             return advantage
         return _apply(self._value, hidden[0]) + advantage - advantage.mean(axis=1, keepdims=True)
-
-
-def _is_standard_lstm(layer: Any) -> bool:
-    return (
-        type(layer) is keras.layers.LSTM
-        and layer.activation is keras.activations.tanh
-        and layer.recurrent_activation is keras.activations.sigmoid
-        and layer.use_bias
-        and not layer.dropout
-        and not layer.recurrent_dropout
-        and layer.compute_dtype == "float32"
-    )
 
 
 def _dense(arrays: Iterator[Array]) -> tuple[Array, Array]:

@@ -2,7 +2,8 @@
 
 Fresh memory for a large batch costs more than the copy into it: the system hands it over page by page, as zeros. And
 for a small batch to make its seventeen arrays, and a tensor of each, costs as much as to fill them. Whether anybody
-holds an array, a view of one, or what another library has made of one, is told by reference counts.
+holds an array, a view of one, or what another library has made of one, is told by reference counts. What they do not
+tell is who shares the memory of a tensor kept here: see `SharedMemory.keep`.
 """
 
 import sys
