@@ -176,3 +176,18 @@ def test_threads_never_share_a_batch() -> None:
         thread.join()
     assert len(rounds) == 4 * 300
     assert all(rounds)
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_an_array_taken_out_of_a_batch_before_its_tensors_were_made_stays_as_it_is(times: int) -> None:
+    """However often it is held: no tensor holds it, as one holds each array that a batch still has."""
+    replay = filled()
+    batch = whole_batch(replay)
+    held = [batch.unroll.observation["x"]] * times
+    batch.unroll.observation["x"] = held[0] + 1
+    as_tensors(batch)
+    before = held[0].copy()
+    del batch
+    for keys in (replay.keys()[[6, 7]], replay.keys()[[3, 2]]):
+        replay.get(keys)
+        np.testing.assert_array_equal(held[0], before)
