@@ -15,10 +15,10 @@ from r2d2.replay.gather import importance_weights
 from r2d2.replay.geometry import SequenceGeometry
 from r2d2.replay.sequences import SequenceTable
 from r2d2.replay.spaces import ActionSpec, ObservationSpec
-from r2d2.replay.steps import StepChecker, Steps, flags, side_by_side
-from r2d2.replay.storage import FIRST, TERMINATED, TRUNCATED, StepStorage
+from r2d2.replay.steps import StepChecker, flags, side_by_side
+from r2d2.replay.storage import StepStorage
 from r2d2.replay.trees import Tree
-from r2d2.replay.writer import Completed, SequenceWriter
+from r2d2.replay.writer import SequenceWriter
 
 _LARGEST_WEIGHT = 1e290
 """So that no sum of weights can be infinite."""
@@ -87,9 +87,9 @@ class SequenceReplay:
         self.observation_spec = ObservationSpec(observation_space)
         self.action_spec = ActionSpec(action_space)
         self.storage = StepStorage(self.observation_spec, self.action_spec, num_envs, rows_per_env)
-        self.writer = SequenceWriter(geometry, num_envs)
         slots = num_envs * (1 + rows_per_env // geometry.period)
         self.table = SequenceTable(state_example, num_envs, slots, priority_exponent)
+        self.writer = SequenceWriter(geometry, self.storage, self.table)
         self._highest_priority = _highest(priority_exponent)
         self.dropped_updates = 0
         """Priority updates that came after their sequence had been overwritten."""
@@ -97,7 +97,6 @@ class SequenceReplay:
         self._gatherer = BatchGatherer(self.observation_spec, state_example)
         self._checker = StepChecker(self.observation_spec, self.action_spec, state_example)
         self._strata = lru_cache(maxsize=16)(lambda batch_size: np.arange(batch_size) / batch_size)
-        self._all_envs = np.arange(num_envs)
 
     def __len__(self) -> int:
         """Sequences that can be sampled."""
@@ -150,19 +149,7 @@ class SequenceReplay:
         steps = self._checker.check(
             self.num_envs, observation, action, reward, terminated, truncated, state, final_observation, active
         )
-        priorities = self._check_priority(priority)
-
-        envs = self._all_envs if active is None else np.flatnonzero(steps.active)
-        row_flags = _row_flags(self.writer.step == 0, steps)
-        self.writer.begin_steps(envs, self.storage.position[envs], steps.states)
-        self.storage.append_steps(
-            envs, [o[envs] for o in steps.observations], steps.action[envs], steps.reward[envs], row_flags[envs]
-        )
-        if steps.finals:
-            self.storage.append_final(np.flatnonzero(steps.ended), steps.finals)
-        completed = self.writer.end_steps(envs, steps.ended[envs])
-        self.table.evict_before(self.storage.oldest_position())
-        return self._insert(completed, priorities)
+        return self.writer.write(steps, self._check_priority(priority))
 
     def add_many(
         self,
@@ -206,39 +193,7 @@ class SequenceReplay:
             name: None if tree is None else side_by_side(tree, name, time, n) for name, tree in given.items()
         }
         steps = self._checker.check(time * n, **merged)
-        keys: list[NDArray[np.int64]] = []
-        longest = max(1, self.storage.rows_per_env // 2 - 1)  # a step may take two rows, and a run may not lap itself
-        for start in range(0, time, longest):
-            times = np.arange(start, min(time, start + longest))
-            completed = [each for env in range(n) for each in self._add_runs(env, times, steps)]
-            completed.sort(key=lambda each: (each[0], each[1].env))
-            keys.append(self._insert([sequence for _, sequence in completed], None))
-            self.table.evict_before(self.storage.oldest_position())
-        return np.concatenate(keys)
-
-    def _add_runs(self, env: int, times: NDArray[np.int64], steps: Steps) -> list[tuple[int, Completed]]:
-        """Add the steps of one environment at ``times``, episode by episode."""
-        n = self.num_envs
-        rows = times * n + env
-        rows = rows[steps.active[rows]]
-        completed: list[tuple[int, Completed]] = []
-        ends = np.flatnonzero(steps.ended[rows]) + 1
-        for run in np.split(rows, ends) if len(ends) else [rows]:
-            if not len(run):
-                continue
-            ended = bool(steps.ended[run[-1]])
-            # Rows at even distances, as they are unless some are not active, are read in place.
-            taken = slice(run[0], run[-1] + 1, n) if run[-1] - run[0] == n * (len(run) - 1) else run
-            row_flags = _row_flags((np.arange(len(run)) == 0) & (self.writer.step[env] == 0), steps, taken)
-            position = int(self.storage.position[env])
-            self.storage.append_run(
-                env, [o[taken] for o in steps.observations], steps.action[taken], steps.reward[taken], row_flags
-            )
-            if ended:
-                number = int(np.count_nonzero(steps.ended[: run[-1]]))
-                self.storage.append_final(np.array([env]), [final[number : number + 1] for final in steps.finals])
-            completed += self.writer.add_run(env, position, run, steps.states, ended)
-        return [(row // n, sequence) for row, sequence in completed]
+        return self.writer.write(steps, None)
 
     def end_episodes(self, mask: ArrayLike, observation: Tree) -> NDArray[np.int64]:
         """End the open episodes of the environments in ``mask`` (bool[N]) as truncated after their last step.
@@ -249,13 +204,8 @@ class SequenceReplay:
         ended = flags(mask, self.num_envs, "mask") & (self.writer.step > 0)
         if not ended.any():
             return np.zeros(0, np.int64)
-        finals = self._checker.finals(observation, ended)
         envs = np.flatnonzero(ended)
-        self.storage.flags[self.storage.rows(envs, self.storage.position[envs] - 1)] |= TRUNCATED
-        self.storage.append_final(envs, finals)
-        completed = [sequence for env in envs.tolist() for sequence in self.writer.end_episode(env)]
-        self.table.evict_before(self.storage.oldest_position())
-        return self._insert(completed, None)
+        return self.writer.end_episodes(envs, self._checker.finals(observation, envs, self.num_envs))
 
     def can_sample(self) -> bool:
         """Whether any sequence can be drawn."""
@@ -356,10 +306,6 @@ class SequenceReplay:
         """
         snapshot.set_state(self, state)
 
-    def _insert(self, completed: list[Completed], priorities: NDArray[np.float64] | None) -> NDArray[np.int64]:
-        of_each = None if priorities is None else priorities[[sequence.env for sequence in completed]]
-        return self.table.insert(completed, of_each)
-
     def _check_priority(self, values: ArrayLike | None) -> NDArray[np.float64] | None:
         if values is None:
             return None
@@ -379,11 +325,6 @@ class SequenceReplay:
             f"{name} is too large: to the power of priority_exponent={self.priority_exponent} it must be at "
             f"most {_LARGEST_WEIGHT}; it is {values.tolist()}"
         )
-
-
-def _row_flags(first: NDArray[np.bool_], steps: Steps, rows: Any = slice(None)) -> NDArray[np.uint8]:
-    ends = steps.terminated[rows] * TERMINATED + steps.truncated[rows] * TRUNCATED
-    return (first * FIRST + ends).astype(np.uint8)
 
 
 def _highest(priority_exponent: float) -> float:

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from r2d2.replay.flags import FINAL, FIRST, TERMINATED, TRUNCATED
 from r2d2.replay.geometry import SequenceGeometry
-from r2d2.replay.sequences import NO_KEY, SequenceTable
-from r2d2.replay.storage import FINAL, FIRST, TERMINATED, TRUNCATED, StepStorage
+from r2d2.replay.sequences import SequenceTable
+from r2d2.replay.storage import StepStorage
+from r2d2.replay.write_steps import NEWEST, NO_KEY, NO_SLOT, SLOT_BITS, SLOT_MASK
 from r2d2.replay.writer import SequenceWriter
 
 
@@ -17,7 +19,7 @@ def inconsistencies(
     problems = list(_value_problems(storage, writer, table))
     problems += [p for env in range(storage.num_envs) for p in _ring_problems(storage, writer, env)]
     problems += [p for env in range(storage.num_envs) for p in _open_problems(writer, geometry, env)]
-    problems += _slot_problems(table)
+    problems += _slot_problems(writer, table)
     problems += [p for slot in table.live_slots() for p in _sequence_problems(storage, table, geometry, slot)]
     problems += [p for env in range(storage.num_envs) for p in _order_problems(table, geometry, env)]
     return problems + table.tree.check_consistency()
@@ -29,9 +31,9 @@ def _value_problems(storage: StepStorage, writer: SequenceWriter, table: Sequenc
         yield "a reward is not finite"
     if ((storage.action < 0) | (storage.action >= storage.action_count)).any():
         yield f"an action is not among the {storage.action_count} there are"
-    live = table.live_slots()
-    opened = [leaf for queue in writer.opened for sequence in queue for leaf in sequence.state]
-    if not all(np.isfinite(leaf).all() for leaf in [*opened, *(stored[live] for stored in table.states)]):
+    begun = writer.slots[(writer.slots >= 0) & (writer.slots < len(table.keys))]
+    taken = np.concatenate([table.live_slots(), begun])
+    if not all(np.isfinite(stored[taken]).all() for stored in table.states):
         yield "a stored state is not finite"
     if not (np.isfinite(table.largest_priority) and table.largest_priority >= 0):
         yield f"the largest priority is {table.largest_priority}"
@@ -63,33 +65,36 @@ def _ring_problems(storage: StepStorage, writer: SequenceWriter, env: int) -> It
 
 def _open_problems(writer: SequenceWriter, geometry: SequenceGeometry, env: int) -> Iterator[str]:
     """Of an open episode, exactly the sequences begun and not complete are kept."""
-    step = int(writer.step[env])
-    begun = [k for t in range(step) for k in geometry.sequences_starting_at(t)]
-    complete = {geometry.sequence_completed_by(t) for t in range(step)}
-    expected = [k for k in begun if k not in complete]
-    if [opened.number for opened in writer.opened[env]] != expected:
-        yield f"environment {env}: the sequences begun and not complete are not {expected}"
+    step, places = int(writer.step[env]), writer.slots.shape[1]
+    expected = range(geometry.complete_by(step), geometry.begun_by(step))
+    if (writer.slots[env] != NO_SLOT).nonzero()[0].tolist() != sorted(number % places for number in expected):
+        yield f"environment {env}: the sequences begun and not complete are not {list(expected)}"
 
 
-def _slot_problems(table: SequenceTable) -> Iterator[str]:
+def _slot_problems(writer: SequenceWriter, table: SequenceTable) -> Iterator[str]:
     """Slots are in use or free, keys name their slots, and queues hold the used ones in order."""
     live = table.live_slots()
-    if sorted([*live.tolist(), *table.free]) != list(range(len(table.keys))):
+    begun = writer.slots[writer.slots != NO_SLOT]
+    if sorted([*live.tolist(), *begun.tolist(), *table.free.tolist()]) != list(range(len(table.keys))):
         yield "a slot is neither in use nor free, or both"
         return
+    if len(live) != len(table):
+        yield f"{len(live)} sequences are held, not {len(table)}"
+    if table.tree.leaves[begun].any():
+        yield "a sequence that is not complete has weight"
     if (table.tree.leaves[table.free] != 0).any():
         yield "a free slot has weight"
-    if ((table.keys[live] & 0xFFFFFFFF) != live).any():
+    if ((table.keys[live] & SLOT_MASK) != live).any():
         yield "a key does not name its slot"
-    if len(live) and (table.keys[live] >> 32).max() >= table.next_number:
+    if len(live) and (table.keys[live] >> SLOT_BITS).max() >= table.next_number:
         yield "a key is numbered as one that is still to come"
-    for env, queue in enumerate(table.queues):
+    for env in range(table.slots.ends.shape[1]):
         mine = live[table.columns[0, live] == env]
-        if list(queue) != mine[np.argsort(table.keys[mine])].tolist():
+        queue = table.queue(env)
+        if queue != mine[np.argsort(table.keys[mine])].tolist() or table.slots.ends[NEWEST, env] != (
+            queue[-1] if queue else NO_SLOT
+        ):
             yield f"environment {env}: its queue does not hold its sequences in the order of their keys"
-        oldest = min((max(table.columns[2, s] - 1, table.columns[1, s]) for s in queue), default=np.iinfo(np.int64).max)
-        if table.oldest_needed[env] != oldest:
-            yield f"environment {env}: the oldest row that its sequences need is not {oldest}"
     if (table.keys[table.keys < 0] != NO_KEY).any():
         yield "a key is negative"
 
@@ -144,12 +149,13 @@ def _sequence_problems(
 
 def _order_problems(table: SequenceTable, geometry: SequenceGeometry, env: int) -> Iterator[str]:
     """No sequence is missing between two: each is the next of its episode, or the first of the next episode."""
-    _, episode_start, first, prefix_length, _, unroll_length = table.columns[:, list(table.queues[env])]
+    queue = table.queue(env)
+    _, episode_start, first, prefix_length, _, unroll_length = table.columns[:, queue]
     start = first + prefix_length
     end = start + unroll_length
     next_of_episode = (episode_start[1:] == episode_start[:-1]) & (start[1:] == start[:-1] + geometry.period)
     first_of_next = (start[1:] == episode_start[1:]) & (start[1:] == end[:-1])
     gaps = np.flatnonzero(~(next_of_episode | first_of_next))
     if len(gaps):
-        before, after = table.queues[env][gaps[0]], table.queues[env][gaps[0] + 1]
+        before, after = queue[gaps[0]], queue[gaps[0] + 1]
         yield f"environment {env}: the sequences in slots {before} and {after} do not follow each other"

@@ -14,13 +14,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from r2d2.replay.storage import TERMINATED, TRUNCATED
+from r2d2.replay.flags import TERMINATED, TRUNCATED
 
 NO_ACTION = -1
 """Previous action at an episode's first step, and in padding."""
 
 BUILT_ON = {"TERMINATED": 2, "TRUNCATED": 4}
-"""Of `r2d2.replay.storage`. What is compiled is kept on disk for this file's text alone: let it change with them."""
+"""Of `r2d2.replay.flags`. What is compiled is kept on disk for this file's text alone: let it change with them."""
 
 ENV, EPISODE_START, FIRST, PREFIX_LENGTH, TRAIN_LENGTH, UNROLL_LENGTH = range(6)
 

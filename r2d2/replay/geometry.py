@@ -35,6 +35,8 @@ sections 2.3 and 3.
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from numba.extending import register_jitable
+
 
 class Window(NamedTuple):
     """One sequence of one episode, in steps counted from the episode's start."""
@@ -54,6 +56,37 @@ class Window(NamedTuple):
     def prefix_length(self) -> int:
         """Burn-in steps, 0 to ``burn_in``."""
         return self.start - self.first
+
+
+@register_jitable
+def begun_by(steps: int, burn_in: int, period: int) -> int:
+    """Number of an episode's sequences whose first step is among its first ``steps``: 0, 1, ... are."""
+    return (steps - 1 + burn_in) // period + 1 if steps > 0 else 0
+
+
+@register_jitable
+def complete_by(steps: int, unroll_rows: int, period: int) -> int:
+    """Number of an open episode's sequences whose rows are all among its first ``steps``: 0, 1, ... are."""
+    return (steps - unroll_rows) // period + 1 if steps >= unroll_rows else 0
+
+
+@register_jitable
+def count_of(episode_length: int, train_length: int, period: int) -> int:
+    """Number of sequences of a finished episode of ``episode_length >= 1`` steps."""
+    return 1 - -max(0, episode_length - train_length) // period
+
+
+@register_jitable
+def window_of(
+    number: int, steps: int, burn_in: int, train_length: int, period: int, n_step: int
+) -> tuple[int, int, int, int]:
+    """First step, start, trained steps and unroll rows of sequence ``number`` of an episode.
+
+    ``steps`` are those of the episode if it has ended, else as many as there are, enough for the sequence's rows.
+    """
+    start = number * period
+    first = max(0, start - burn_in)
+    return first, start, min(train_length, steps - start), min(train_length + n_step, steps + 1 - start)
 
 
 @dataclass(frozen=True)
@@ -105,35 +138,33 @@ class SequenceGeometry:
         """
         return 1 + self.burn_in + self.unroll_rows + 1
 
+    @property
+    def most_open(self) -> int:
+        """Most sequences of one episode that have begun and are not complete."""
+        return -(-(self.burn_in + self.unroll_rows) // self.period)
+
+    def begun_by(self, steps: int) -> int:
+        """See `begun_by`."""
+        return begun_by(steps, self.burn_in, self.period)
+
+    def complete_by(self, steps: int) -> int:
+        """See `complete_by`."""
+        return complete_by(steps, self.unroll_rows, self.period)
+
     def sequence_count(self, episode_length: int) -> int:
         """Number of sequences of a finished episode of ``episode_length >= 1`` steps."""
-        beyond_first = max(0, episode_length - self.train_length)
-        return 1 + -(-beyond_first // self.period)
+        return count_of(episode_length, self.train_length, self.period)
 
     def window(self, number: int, episode_length: int | None = None) -> Window:
         """Sequence ``number``; without an ``episode_length``, of an episode that goes on for long enough."""
-        start = number * self.period
-        first = max(0, start - self.burn_in)
         if episode_length is None:
-            return Window(number, first, start, self.train_length, self.unroll_rows)
-        train_length = min(self.train_length, episode_length - start)
-        unroll_length = min(self.unroll_rows, episode_length + 1 - start)
-        return Window(number, first, start, train_length, unroll_length)
+            episode_length = number * self.period + self.unroll_rows
+        return Window(
+            number, *window_of(number, episode_length, self.burn_in, self.train_length, self.period, self.n_step)
+        )
 
     def windows(self, episode_length: int) -> list[Window]:
         """All sequences of a finished episode of ``episode_length`` steps, in order."""
         if episode_length < 1:
             raise ValueError(f"episode_length={episode_length} must be at least 1")
         return [self.window(number, episode_length) for number in range(self.sequence_count(episode_length))]
-
-    def sequences_starting_at(self, step: int) -> range:
-        """Numbers of the sequences whose first step is ``step``: those whose stored state is the one there."""
-        if step == 0:
-            return range(self.burn_in // self.period + 1)
-        number, remainder = divmod(step + self.burn_in, self.period)
-        return range(number, number + 1) if remainder == 0 else range(0)
-
-    def sequence_completed_by(self, step: int) -> int | None:
-        """Number of the sequence whose last unroll row is ``step`` of an episode that has not ended, or None."""
-        number, remainder = divmod(step + 1 - self.unroll_rows, self.period)
-        return number if remainder == 0 and number >= 0 else None

@@ -1,11 +1,10 @@
 """The table of sequences that can be sampled: where their rows are, their stored states and priorities.
 
-A sequence has a slot as long as its rows are held. Slots are used again, keys never: a key is a running
-number above the slot, so a key that no longer matches its slot's is recognised as a sequence overwritten.
+A sequence takes a slot, and its state is kept there, from its first step on; it can be sampled from its last step on,
+as long as its rows are held. Slots are used again, keys never: a key is a running number above the slot, so a key that
+no longer matches its slot's is recognised as a sequence overwritten.
 """
 
-from collections import deque
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,14 +12,20 @@ from numba import njit
 from numpy.typing import NDArray
 
 from r2d2.replay import trees
-from r2d2.replay.geometry import Window
 from r2d2.replay.sum_tree import SumTree
 from r2d2.replay.trees import Tree
-
-NO_KEY = -1
-_SLOT_BITS = 32
-_SLOT_MASK = (1 << _SLOT_BITS) - 1
-COLUMNS = ("env", "episode_start", "first", "prefix_length", "train_length", "unroll_length")
+from r2d2.replay.write_steps import (
+    COLUMNS,
+    EVICTED,
+    FREE,
+    GIVEN,
+    LIVE,
+    NO_KEY,
+    NO_SLOT,
+    OLDEST,
+    SLOT_MASK,
+    Slots,
+)
 
 
 class Runs(NamedTuple):
@@ -50,22 +55,51 @@ class SequenceTable:
         self._priority_exponent = float(priority_exponent)
         self.state_example = state_example
         self.states = [np.zeros((slots, *np.shape(s)), np.asarray(s).dtype) for s in trees.leaves(state_example)]
-        self.keys = np.full(slots, NO_KEY, np.int64)
-        self.columns = np.zeros((len(COLUMNS), slots), np.int64)
         self.tree = SumTree(slots)
-        self.free = list(range(slots - 1, -1, -1))
-        self.queues: list[deque[int]] = [deque() for _ in range(num_envs)]
-        """Slots of each environment's sequences, oldest first."""
-        self.oldest_needed = np.full(num_envs, np.iinfo(np.int64).max)
-        """Oldest position that any sequence of the environment needs."""
-        self.next_number = 0
+        self.slots = Slots(
+            keys=np.full(slots, NO_KEY, np.int64),
+            columns=np.zeros((len(COLUMNS), slots), np.int64),
+            newer=np.full(slots, NO_SLOT, np.int64),
+            ends=np.full((2, num_envs), NO_SLOT, np.int64),
+            free=np.arange(slots - 1, -1, -1),
+            counts=np.array([slots, 0, 0, 0], np.int64),
+            nodes=self.tree.nodes,
+            starts=self.tree.starts,
+        )
         self.largest_priority = 0.0
         """The largest priority that was ever given, 0 before any."""
-        self.evicted = 0
-        """Sequences that were overwritten."""
+        self._entering = np.ones(1)
 
     def __len__(self) -> int:
-        return len(self.keys) - len(self.free)
+        return int(self.slots.counts[LIVE])
+
+    @property
+    def keys(self) -> NDArray[np.int64]:
+        """int64[slots], `NO_KEY` where no complete sequence is."""
+        keys: NDArray[np.int64] = self.slots.keys
+        return keys
+
+    @property
+    def columns(self) -> NDArray[np.int64]:
+        """int64[6, slots], see `COLUMNS`."""
+        columns: NDArray[np.int64] = self.slots.columns
+        return columns
+
+    @property
+    def free(self) -> NDArray[np.int64]:
+        """Slots that are free, the last of them taken first."""
+        free: NDArray[np.int64] = self.slots.free[: self.slots.counts[FREE]]
+        return free
+
+    @property
+    def next_number(self) -> int:
+        """Of the next key."""
+        return int(self.slots.counts[GIVEN])
+
+    @property
+    def evicted(self) -> int:
+        """Sequences that were overwritten."""
+        return int(self.slots.counts[EVICTED])
 
     @property
     def max_priority(self) -> float:
@@ -78,63 +112,68 @@ class SequenceTable:
     @property
     def nbytes(self) -> int:
         """Bytes held for sequences: stored states, where their rows are, weights."""
-        return sum(a.nbytes for a in (*self.states, self.keys, self.columns, self.tree.leaves))
+        arrays = (self.slots.keys, self.slots.columns, self.slots.newer, self.slots.free, self.tree.nodes)
+        return sum(a.nbytes for a in (*self.states, *arrays))
 
-    def insert(
-        self, sequences: Sequence[tuple[int, int, Window, list[NDArray[Any]]]], priorities: NDArray[np.float64] | None
-    ) -> NDArray[np.int64]:
-        """Enter complete sequences and return their keys, int64[n].
+    def weights_of(self, priorities: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        """With which new sequences are drawn: float64[n] of ``priorities``, float64[1] of `max_priority` if None."""
+        if priorities is not None:
+            return priorities**self._priority_exponent
+        self._entering[0] = self.max_priority**self._priority_exponent
+        return self._entering
 
-        Args:
-            sequences: of each its environment, the position of its episode's start, its window, and the leaves of its
-                stored state.
-            priorities: float64[n]; default: `max_priority`.
-        """
-        slots = np.array([self._enter(*sequence) for sequence in sequences], np.int64)
-        if len(slots):
-            if priorities is None:
-                priorities = np.full(len(slots), self.max_priority)
-            else:
-                self.largest_priority = max(self.largest_priority, float(priorities.max()))
-            self._set_weights(slots, priorities)
-        return self.keys[slots]
+    def has_seen(self, priorities: NDArray[np.float64]) -> None:
+        """Remember the largest of ``priorities`` (float64[n], n at least 1), which sequences have been given."""
+        self.largest_priority = max(self.largest_priority, float(priorities.max()))
 
-    def _enter(self, env: int, episode_start: int, window: Window, state: list[NDArray[Any]]) -> int:
-        """A slot with a new sequence in it, which has no weight yet."""
-        if not self.free:
-            self._grow()
-        slot = self.free.pop()
-        self.keys[slot] = (self.next_number << _SLOT_BITS) | slot
-        self.next_number += 1
-        first = episode_start + window.first
-        self.columns[:, slot] = (
-            env,
-            episode_start,
-            first,
-            window.prefix_length,
-            window.train_length,
-            window.unroll_length,
+    def queue(self, env: int) -> list[int]:
+        """Slots of an environment's sequences, oldest first."""
+        slots: list[int] = []
+        slot = int(self.slots.ends[OLDEST, env])
+        while slot != NO_SLOT and len(slots) < len(self.keys):
+            slots.append(slot)
+            slot = int(self.slots.newer[slot])
+        return slots
+
+    def grow(self) -> None:
+        """Make room for half as many sequences again, at least 64."""
+        old, counts = len(self.keys), self.slots.counts
+        more = max(64, old // 2)
+        self.states = [np.concatenate([s, np.zeros((more, *s.shape[1:]), s.dtype)]) for s in self.states]
+        self.tree = self.tree.resized(old + more)
+        free = np.concatenate([self.slots.free, np.zeros(more, np.int64)])
+        free[counts[FREE] : counts[FREE] + more] = np.arange(old + more - 1, old - 1, -1)
+        counts[FREE] += more
+        self.slots = self.slots._replace(
+            keys=np.concatenate([self.keys, np.full(more, NO_KEY, np.int64)]),
+            columns=np.concatenate([self.columns, np.zeros((len(COLUMNS), more), np.int64)], axis=1),
+            newer=np.concatenate([self.slots.newer, np.full(more, NO_SLOT, np.int64)]),
+            free=free,
+            nodes=self.tree.nodes,
+            starts=self.tree.starts,
         )
-        for stored, leaf in zip(self.states, state, strict=True):
-            stored[slot] = leaf
-        queue = self.queues[env]
-        if not queue:
-            self.oldest_needed[env] = self._oldest_needed(slot)
-        queue.append(slot)
-        return slot
 
-    def evict_before(self, oldest_held: NDArray[np.int64]) -> None:
-        """Drop every sequence that needs a row older than its environment's ``oldest_held`` (int64[num_envs])."""
-        for env in np.flatnonzero(self.oldest_needed < oldest_held).tolist():
-            queue = self.queues[env]
-            dropped: list[int] = []
-            while queue and self._oldest_needed(queue[0]) < oldest_held[env]:
-                dropped.append(queue.popleft())
-            self.keys[dropped] = NO_KEY
-            self.tree.set(np.array(dropped), 0.0)
-            self.free.extend(dropped)
-            self.evicted += len(dropped)
-            self.oldest_needed[env] = self._oldest_needed(queue[0]) if queue else np.iinfo(np.int64).max
+    def restore(
+        self,
+        keys: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        free: NDArray[np.int64],
+        given: int,
+        evicted: int,
+    ) -> None:
+        """Hold the sequences of ``keys`` (int64[slots], as many as here); states and weights are to be set apart."""
+        slots = self.slots
+        slots.keys[:], slots.columns[:] = keys, columns
+        slots.free[: len(free)] = free
+        live = self.live_slots()
+        slots.counts[:] = len(free), len(live), given, evicted
+        slots.newer[:], slots.ends[:] = NO_SLOT, NO_SLOT
+        for env in range(slots.ends.shape[1]):
+            mine = live[columns[0, live] == env]
+            mine = mine[np.argsort(keys[mine])]
+            if len(mine):
+                slots.newer[mine[:-1]] = mine[1:]
+                slots.ends[:, env] = mine[0], mine[-1]
 
     def update_priorities(self, keys: NDArray[np.int64], priorities: NDArray[np.float64]) -> int:
         """Set the priorities of those ``keys`` that are still held; returns how many were not."""
@@ -151,7 +190,7 @@ class SequenceTable:
         Raises:
             KeyError: one is not.
         """
-        slots = keys & _SLOT_MASK
+        slots = keys & SLOT_MASK
         for key, slot in zip(keys.tolist(), slots.tolist(), strict=True):
             if key < 0 or slot >= len(self.keys) or self.keys[slot] != key:
                 raise KeyError(f"key {key} is not of a sequence held: it was overwritten or never given")
@@ -165,33 +204,13 @@ class SequenceTable:
         """Slots in use, in order of their number."""
         return np.flatnonzero(self.keys != NO_KEY)
 
-    def _set_weights(self, slots: NDArray[np.int64], priorities: NDArray[np.float64]) -> None:
-        self.tree.set(slots, priorities**self._priority_exponent)
-
-    def _oldest_needed(self, slot: int) -> int:
-        """Position of the oldest row that the sequence reads: the one before its first, if its episode has one."""
-        first, episode_start = int(self.columns[2, slot]), int(self.columns[1, slot])
-        return max(first - 1, episode_start)
-
-    def _grow(self) -> None:
-        old = len(self.keys)
-        self._resize(old + max(64, old // 2))
-        self.free.extend(range(len(self.keys) - 1, old - 1, -1))
-
-    def _resize(self, slots: int) -> None:
-        more = slots - len(self.keys)
-        self.states = [np.concatenate([s, np.zeros((more, *s.shape[1:]), s.dtype)]) for s in self.states]
-        self.keys = np.concatenate([self.keys, np.full(more, NO_KEY, np.int64)])
-        self.columns = np.concatenate([self.columns, np.zeros((len(COLUMNS), more), np.int64)], axis=1)
-        self.tree = self.tree.resized(slots)
-
 
 @njit(cache=True, nogil=True)
 def _weigh(keys: Any, priorities: Any, held: Any, exponent: float, slots: Any, weights: Any) -> tuple[int, float]:
     """Write slots and weights of those ``keys`` that are ``held``; returns how many, and their largest priority."""
     alive, largest = 0, 0.0
     for i in range(len(keys)):
-        slot = keys[i] & _SLOT_MASK
+        slot = keys[i] & SLOT_MASK
         if keys[i] >= 0 and slot < len(held) and held[slot] == keys[i]:
             slots[alive], weights[alive] = slot, priorities[i] ** exponent
             alive, largest = alive + 1, max(largest, priorities[i])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +10,10 @@ from numpy.typing import NDArray
 
 from r2d2.replay import trees
 from r2d2.replay.consistency import inconsistencies
-from r2d2.replay.sequences import COLUMNS, SequenceTable
+from r2d2.replay.sequences import SequenceTable
 from r2d2.replay.storage import StepStorage
-from r2d2.replay.writer import Opened, SequenceWriter
+from r2d2.replay.write_steps import COLUMNS
+from r2d2.replay.writer import SequenceWriter
 
 if TYPE_CHECKING:
     from r2d2.replay.buffer import SequenceReplay
@@ -29,7 +29,6 @@ def get_state(replay: SequenceReplay) -> State:
 def _arrays(replay: SequenceReplay) -> State:
     """What `get_state` gives, the large arrays being the buffer's own."""
     storage, writer, table = replay.storage, replay.writer, replay.table
-    opened = [(env, item) for env, queue in enumerate(writer.opened) for item in queue]
     state: State = {
         "configuration": np.array(json.dumps(_configuration(replay))),
         "random": np.array(json.dumps(replay.rng.bit_generator.state)),
@@ -41,18 +40,16 @@ def _arrays(replay: SequenceReplay) -> State:
         "rows.position": storage.position,
         "open.step": writer.step,
         "open.episode_start": writer.episode_start,
-        "open.sequences": np.array([(env, o.number) for env, o in opened], np.int64).reshape(-1, 2),
+        "open.slots": writer.slots,
         "sequences.keys": table.keys,
         "sequences.columns": table.columns,
         "sequences.weights": table.tree.leaves,
-        "sequences.free": np.array(table.free, np.int64),
+        "sequences.free": table.free,
     }
     for i, leaf in enumerate(storage.observations):
         state[f"rows.observation.{i}"] = leaf
     for i, leaf in enumerate(table.states):
         state[f"sequences.state.{i}"] = leaf
-        kept = [o.state[i] for _, o in opened]
-        state[f"open.state.{i}"] = np.array(kept, leaf.dtype).reshape(len(kept), *leaf.shape[1:])
     return state
 
 
@@ -62,16 +59,12 @@ def set_state(replay: SequenceReplay, state: State) -> None:
     storage = StepStorage(replay.observation_spec, replay.action_spec, replay.num_envs, replay.storage.rows_per_env)
     for i, leaf in enumerate(storage.observations):
         leaf[...] = state[f"rows.observation.{i}"]
-    storage.action, storage.reward = state["rows.action"].copy(), state["rows.reward"].copy()
-    storage.flags, storage.position = state["rows.flags"].copy(), state["rows.position"].copy()
-
-    writer = SequenceWriter(replay.geometry, replay.num_envs)
-    writer.step, writer.episode_start = state["open.step"].copy(), state["open.episode_start"].copy()
-    leaves = range(len(replay.table.states))
-    for row, (env, number) in enumerate(state["open.sequences"].tolist()):
-        writer.opened[env].append(Opened(number, [state[f"open.state.{i}"][row].copy() for i in leaves]))
-
+    for name, ring in storage.rings._asdict().items():
+        ring[...] = state[f"rows.{name}"]
     table = _table(replay, state)
+    writer = SequenceWriter(replay.geometry, storage, table)
+    writer.step[...], writer.episode_start[...] = state["open.step"], state["open.episode_start"]
+    writer.slots[...] = state["open.slots"]
     problems = inconsistencies(storage, writer, table, replay.geometry)
     if problems:
         raise ValueError("the replay's state is inconsistent: " + "; ".join(problems[:3]))
@@ -81,20 +74,13 @@ def set_state(replay: SequenceReplay, state: State) -> None:
 
 
 def _table(replay: SequenceReplay, state: State) -> SequenceTable:
-    keys = state["sequences.keys"]
+    keys, (given, evicted, _) = state["sequences.keys"], state["counters"].tolist()
     table = SequenceTable(replay.table.state_example, replay.num_envs, len(keys), replay.priority_exponent)
-    table.keys, table.columns = keys.copy(), state["sequences.columns"].copy()
-    table.states = [state[f"sequences.state.{i}"].copy() for i in range(len(table.states))]
+    table.restore(keys, state["sequences.columns"], state["sequences.free"], given, evicted)
+    for i, leaf in enumerate(table.states):
+        leaf[...] = state[f"sequences.state.{i}"]
     table.tree.set(np.arange(len(keys)), state["sequences.weights"])
-    table.free = state["sequences.free"].tolist()
-    table.next_number, table.evicted = int(state["counters"][0]), int(state["counters"][1])
     table.largest_priority = float(state["largest_priority"])
-    live = table.live_slots()
-    for env in range(replay.num_envs):
-        mine = live[table.columns[0, live] == env]
-        table.queues[env] = deque(mine[np.argsort(table.keys[mine])].tolist())
-        if len(mine):
-            table.oldest_needed[env] = np.maximum(table.columns[2, mine] - 1, table.columns[1, mine]).min()
     return table
 
 
@@ -142,24 +128,19 @@ def _check(replay: SequenceReplay, state: State) -> None:
     own = _arrays(replay)
     if missing := sorted(set(own) - set(state)):
         raise ValueError(f"the replay's state lacks {missing}")
-    slots, begun = np.size(state["sequences.keys"]), np.size(state["open.sequences"]) // 2
+    slots = np.size(state["sequences.keys"])
     for name, like in own.items():
         shape = like.shape
         if name.startswith("sequences.") and name != "sequences.columns":
             shape = (slots, *shape[1:])
         elif name == "sequences.columns":
             shape = (len(COLUMNS), slots)
-        elif name.startswith("open.state") or name == "open.sequences":
-            shape = (begun, *shape[1:])
         found = state[name]
         if name == "sequences.free":
-            shape = found.shape if found.ndim == 1 else (-1,)
+            shape = found.shape if found.ndim == 1 and found.size <= slots else (-1,)
         if like.dtype.kind != "U" and (found.shape != shape or found.dtype != like.dtype):
             raise ValueError(
                 f"{name} of the replay's state is {found.dtype}{list(found.shape)}, must be {like.dtype}{list(shape)}"
             )
     if (state["counters"] < 0).any():
         raise ValueError(f"counters of the replay's state are {state['counters'].tolist()}, must be at least 0")
-    envs = state["open.sequences"][:, 0]
-    if ((envs < 0) | (envs >= replay.num_envs)).any():
-        raise ValueError("open.sequences of the replay's state names an environment that does not exist")

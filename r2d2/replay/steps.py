@@ -20,9 +20,8 @@ class Steps(NamedTuple):
     reward: NDArray[np.float32]
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
-    active: NDArray[np.bool_]
-    ended: NDArray[np.bool_]
-    """bool[n], active steps that end their episode."""
+    active: NDArray[np.bool_] | None
+    """bool[n]; None: all are."""
     states: list[NDArray[Any]]
     """Leaves ``[n, ...]``."""
     finals: list[NDArray[Any]]
@@ -66,22 +65,21 @@ class StepChecker:
         index = self._actions.to_index(action, n)
         rewards = _finite(reward, n, "reward")
         by_task, cut_off = flags(terminated, n, "terminated"), flags(truncated, n, "truncated")
-        playing = np.ones(n, np.bool_) if active is None else flags(active, n, "active")
-        ended = (by_task | cut_off) & playing
+        playing = None if active is None else flags(active, n, "active")
         observations = self._observations.check(observation, n)
         states = self._states(state, n)
-        finals = self.finals(final_observation, ended) if ended.any() else []
-        return Steps(observations, index, rewards, by_task, cut_off, playing, ended, states, finals)
+        ends = _ends(by_task, cut_off, playing)
+        finals = self.finals(final_observation, ends, n) if len(ends) else []
+        return Steps(observations, index, rewards, by_task, cut_off, playing, states, finals)
 
-    def finals(self, final_observation: Tree | None, ended: NDArray[np.bool_]) -> list[NDArray[Any]]:
-        """Leaves ``[k, ...]`` of the final observations in the k rows that ``ended`` (bool[n])."""
-        rows = np.flatnonzero(ended)
+    def finals(self, final_observation: Tree | None, rows: NDArray[np.int64], n: int) -> list[NDArray[Any]]:
+        """Leaves ``[k, ...]`` of the final observations in ``rows`` (int64[k]) of ``n``."""
         if final_observation is None:
             raise ValueError(
                 f"final_observation is needed: the episodes of environments {rows.tolist()} end with this step"
             )
         parts = trees.leaves_like(self._observations.tree, final_observation, "final_observation")
-        parts = [_rows(part, rows, len(ended)) for part in parts]
+        parts = [_rows(part, rows, n) for part in parts]
         return self._observations.check(self._observations.build(parts), len(rows), "final_observation")
 
     def _states(self, state: Tree, n: int) -> list[NDArray[Any]]:
@@ -127,7 +125,15 @@ def flags(values: ArrayLike, n: int, name: str) -> NDArray[np.bool_]:
         raise ValueError(f"{name} has shape {array.shape}, must be {(n,)}")
     if array.dtype != np.bool_:
         raise TypeError(f"{name} has dtype {array.dtype}, must be bool")
-    return array
+    return array.copy()  # one kind of array for compiled code: its own, contiguous, to be written
+
+
+def _ends(
+    terminated: NDArray[np.bool_], truncated: NDArray[np.bool_], active: NDArray[np.bool_] | None
+) -> NDArray[np.int64]:
+    """Numbers of the active steps that end their episode."""
+    ended = terminated | truncated
+    return np.flatnonzero(ended if active is None else ended & active)
 
 
 def _rows(values: Any, rows: NDArray[np.int64], n: int) -> NDArray[Any]:

@@ -11,15 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from r2d2.replay.flags import FINAL
 from r2d2.replay.memory import aligned_zeros
 from r2d2.replay.spaces import ActionSpec, ObservationSpec
-
-FIRST = 1
-"""Flag of an episode's first step."""
-TERMINATED = 2
-TRUNCATED = 4
-FINAL = 8
-"""Flag of a final observation: a row without action or reward."""
+from r2d2.replay.write_steps import Rings
 
 
 class StepStorage:
@@ -41,8 +36,11 @@ class StepStorage:
         self.action_count = actions.count
         self.reward = np.zeros(rows, np.float32)
         self.flags = np.zeros(rows, np.uint8)
+        """See `r2d2.replay.flags`."""
         self.position = np.zeros(num_envs, np.int64)
         """Rows written to each ring since the beginning."""
+        self.rings = Rings(self.action, self.reward, self.flags, self.position)
+        """The same arrays, for compiled code."""
 
     @staticmethod
     def bytes_per_row(observations: ObservationSpec, actions: ActionSpec) -> int:
@@ -59,49 +57,10 @@ class StepStorage:
         """Row numbers of ``positions`` in the rings of ``envs`` (broadcast against each other)."""
         return envs * self.rows_per_env + positions % self.rows_per_env
 
-    def append_steps(
-        self,
-        envs: NDArray[np.int64],
-        observations: list[NDArray[Any]],
-        action: NDArray[np.int64],
-        reward: NDArray[Any],
-        flags: NDArray[np.uint8],
-    ) -> None:
-        """Write the next row of each of ``envs``; all arrays are ``[len(envs), ...]``."""
-        rows = self.rows(envs, self.position[envs])
-        for stored, new in zip(self.observations, observations, strict=True):
-            stored[rows] = new
-        self.action[rows] = action
-        self.reward[rows] = reward
-        self.flags[rows] = flags
-        self.position[envs] += 1
-
-    def append_run(
-        self,
-        env: int,
-        observations: list[NDArray[Any]],
-        action: NDArray[np.int64],
-        reward: NDArray[Any],
-        flags: NDArray[np.uint8],
-    ) -> None:
-        """Write the next rows of one environment, fewer than its ring has; all arrays are ``[n, ...]``."""
-        start = int(self.position[env]) % self.rows_per_env
-        before_end = min(len(action), self.rows_per_env - start)
-        base = env * self.rows_per_env
-        for ring, new in zip(
-            (*self.observations, self.action, self.reward, self.flags),
-            (*observations, action, reward, flags),
-            strict=True,
-        ):
-            ring[base + start : base + start + before_end] = new[:before_end]
-            if before_end < len(action):
-                ring[base : base + len(action) - before_end] = new[before_end:]
-        self.position[env] += len(action)
-
-    def append_final(self, envs: NDArray[np.int64], observations: list[NDArray[Any]]) -> None:
-        """Write the final observation of each of ``envs`` as its next row."""
-        nothing = np.zeros(len(envs), np.int64)
-        self.append_steps(envs, observations, nothing, nothing, np.full(len(envs), FINAL, np.uint8))
+    def put_observations(self, rows: NDArray[np.int64], observations: list[NDArray[Any]]) -> None:
+        """Write observations, leaves ``[n, ...]``, to ``rows`` (int64[n]); of a row given twice, the last one stays."""
+        for ring, new in zip(self.observations, observations, strict=True):
+            ring[rows] = new
 
     def oldest_position(self) -> NDArray[np.int64]:
         """The oldest position still held in each ring, int64[num_envs]."""

@@ -33,33 +33,34 @@ class SumTree:
         # _levels[0] holds the leaves, _levels[-1] is one block of children whose sum is the total; each level is
         # kept as blocks [parents, CHILDREN], padded with zeros. All lie in one array, each from its start on.
         starts = np.cumsum([0, *blocks]) * CHILDREN
-        self._starts = starts[:-1]
-        self._nodes = np.zeros(starts[-1])
+        self.starts = starts[:-1]
+        self.nodes = np.zeros(starts[-1])
+        """All levels, to be changed by `set` and `set_weight` only."""
         self._levels = [
-            self._nodes[start:end].reshape(-1, CHILDREN) for start, end in itertools.pairwise(starts.tolist())
+            self.nodes[start:end].reshape(-1, CHILDREN) for start, end in itertools.pairwise(starts.tolist())
         ]
 
     @property
     def total(self) -> float:
         """Sum of all weights."""
-        return float(_total(self._nodes))
+        return float(_total(self.nodes))
 
     @property
     def leaves(self) -> NDArray[np.float64]:
         """The weights, ``float64[size]``; to be read only."""
-        return self._nodes[: self.size]
+        return self.nodes[: self.size]
 
     def set(self, indices: NDArray[np.int64], weights: NDArray[np.float64] | float) -> None:
         """Give the leaves ``indices`` (int64[n]) new weights; of an index given twice, the last one stays."""
         self.leaves[indices] = weights
-        _add_up(self._nodes, self._starts, np.asarray(indices, np.int64))
+        _add_up(self.nodes, self.starts, np.asarray(indices, np.int64))
 
     def draw(self, fractions: NDArray[np.float64]) -> NDArray[np.int64]:
         """The leaf under each of ``fractions`` (float64[n] in [0, 1)) of the total; never one of weight zero.
 
         The total must be positive.
         """
-        return _draw(self._nodes, self._starts, fractions)
+        return _draw(self.nodes, self.starts, fractions)
 
     def resized(self, size: int) -> "SumTree":
         """A tree of ``size`` leaves with the weights of this one, as far as they go."""
@@ -97,6 +98,16 @@ def _block_sum(nodes: Any, start: int) -> float:
 @njit(cache=True, nogil=True)
 def _total(nodes: Any) -> float:
     return _block_sum(nodes, len(nodes) - CHILDREN)
+
+
+@njit(cache=True, nogil=True)
+def set_weight(nodes: Any, starts: Any, leaf: int, weight: float) -> None:
+    """Give one leaf a new weight, for compiled code."""
+    nodes[leaf] = weight
+    number = leaf
+    for height in range(1, len(starts)):
+        number = number // CHILDREN
+        nodes[starts[height] + number] = _block_sum(nodes, starts[height - 1] + number * CHILDREN)
 
 
 @njit(cache=True, nogil=True)

@@ -7,7 +7,7 @@ import pytest
 
 import r2d2
 from r2d2 import lstm_kernel
-from r2d2.replay import gather, storage
+from r2d2.replay import flags, gather
 
 
 @pytest.mark.parametrize("name", lstm_kernel.BUILT_ON)
@@ -19,4 +19,4 @@ def test_the_lstm_kernel_names_what_it_was_built_on(name: str) -> None:
 
 
 def test_so_does_the_copy_of_batches() -> None:
-    assert {name: getattr(storage, name) for name in gather.BUILT_ON} == gather.BUILT_ON
+    assert {name: getattr(flags, name) for name in gather.BUILT_ON} == gather.BUILT_ON

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from replay_oracle import BOTH, TERMINATED, TRUNCATED, Play
 
 from r2d2.replay import SequenceGeometry, SequenceReplay
-from r2d2.replay.storage import FINAL, FIRST
-from r2d2.replay.storage import TERMINATED as TERMINATED_FLAG
+from r2d2.replay.flags import FINAL, FIRST
+from r2d2.replay.flags import TERMINATED as TERMINATED_FLAG
 
 ENDS = (TERMINATED, TRUNCATED, BOTH)
 
@@ -63,7 +63,7 @@ def in_use() -> SequenceReplay:
 
 def slot(replay: SequenceReplay, env: int, number: int) -> int:
     """Slot of the ``number``-th oldest sequence of an environment."""
-    return replay.table.queues[env][number]
+    return replay.table.queue(env)[number]
 
 
 def set_flag(row: int, flags: int) -> Callable[[SequenceReplay], None]:
@@ -142,42 +142,59 @@ DAMAGE: dict[str, tuple[Callable[[SequenceReplay], None], str]] = {
         "environment 1: its open episode does not begin at position 1",
     ),
     "a sequence begun was lost": (
-        run("writer.opened[1].popleft()"),
+        run("writer.slots[1, 7 % 4] = -1"),
         "environment 1: the sequences begun and not complete are not [7, 8, 9]",
     ),
-    "sequences begun changed their order": (
-        run("writer.opened[1].reverse()"),
+    "a sequence begun too many": (
+        run("writer.slots[1, 10 % 4] = table.free[-1]"),
         "environment 1: the sequences begun and not complete are not [7, 8, 9]",
+    ),
+    "a sequence begun in a slot that does not exist": (
+        run("writer.slots[1, 7 % 4] = 10**6"),
+        "a slot is neither in use nor free, or both",
+    ),
+    "two sequences begun in one slot": (
+        run("writer.slots[1, 7 % 4] = writer.slots[1, 8 % 4]"),
+        "a slot is neither in use nor free, or both",
+    ),
+    "a sequence begun can be drawn": (
+        run("tree.set(writer.slots[1, 7 % 4 :][:1], 1.0)"),
+        "a sequence that is not complete has weight",
     ),
     "a state kept for a sequence begun is no number": (
-        run("writer.opened[1][0].state[0][:] = np.inf"),
+        run("table.states[0][writer.slots[1, 7 % 4]] = np.inf"),
         "a stored state is not finite",
     ),
     # Slots
-    "a slot was lost": (run("table.free.pop()"), "a slot is neither in use nor free, or both"),
+    "a slot was lost": (run("table.slots.counts[0] -= 1"), "a slot is neither in use nor free, or both"),
     "a slot in use was freed": (
-        run("table.free.append(table.queues[0][0])"),
+        run("table.slots.free[0] = table.queue(0)[0]"),
         "a slot is neither in use nor free, or both",
     ),
     "a slot that does not exist": (run("table.free[0] = 10**6"), "a slot is neither in use nor free, or both"),
-    "a free slot can be drawn": (run("tree.set(np.array(table.free[:1]), 1.0)"), "a free slot has weight"),
-    "a key of another slot": (run("table.keys[table.queues[0][0]] += 1"), "a key does not name its slot"),
+    "a number of sequences that is not theirs": (run("table.slots.counts[1] += 1"), "sequences are held, not"),
+    "a free slot can be drawn": (run("tree.set(table.free[:1], 1.0)"), "a free slot has weight"),
+    "a key of another slot": (run("table.keys[table.queue(0)[0]] += 1"), "a key does not name its slot"),
     "a key yet to be given": (
-        run("table.keys[table.queues[0][0]] += table.next_number << 32"),
+        run("table.keys[table.queue(0)[0]] += table.next_number << 32"),
         "a key is numbered as one that is still to come",
     ),
-    "a negative key": (run("table.keys[table.queues[0][0]] -= 1 << 62"), "a key is negative"),
+    "a negative key": (run("table.keys[table.queue(0)[0]] -= 1 << 62"), "a key is negative"),
     "a queue in another order": (
-        run("table.queues[0].reverse()"),
+        run("table.slots.newer[table.queue(0)[0]] = table.queue(0)[2]"),
         "environment 0: its queue does not hold its sequences in the order of their keys",
     ),
     "a queue without its oldest": (
-        run("table.queues[0].popleft()"),
+        run("table.slots.ends[0, 0] = table.queue(0)[1]"),
         "environment 0: its queue does not hold its sequences in the order of their keys",
     ),
-    "the oldest row needed is another": (
-        run("table.oldest_needed[1] += 1"),
-        "environment 1: the oldest row that its sequences need is not 0",
+    "a queue without its newest": (
+        run("table.slots.ends[1, 0] = table.queue(0)[-2]"),
+        "environment 0: its queue does not hold its sequences in the order of their keys",
+    ),
+    "a queue without an end": (
+        run("table.slots.newer[table.queue(0)[-1]] = table.queue(0)[0]"),
+        "environment 0: its queue does not hold its sequences in the order of their keys",
     ),
     # Sequences
     "a sequence of no environment": (column(0, +2), "there is no such environment"),
@@ -198,7 +215,7 @@ DAMAGE: dict[str, tuple[Callable[[SequenceReplay], None], str]] = {
         column(2, +1),
         "its trained steps do not start at a multiple of the period",
     ),
-    "a sequence that is the next one, twice": (column(2, +2), "environment 0: the sequences in slots 0 and 2 do not"),
+    "a sequence that is the next one, twice": (column(2, +2), "environment 0: the sequences in slots 0 and 1 do not"),
     "a sequence with a shorter prefix": (
         column(3, -2, env=1, sequence=3),
         "its lengths are not those of Window(number=2",
@@ -211,12 +228,12 @@ DAMAGE: dict[str, tuple[Callable[[SequenceReplay], None], str]] = {
     "a sequence of rows to come": (column(2, +200), "a row that it needs has not been written"),
     "a sequence of rows long gone": (run("storage.position[:] += 40"), "a row that it needs has been overwritten"),
     "a stored state that is no number": (
-        run("table.states[0][table.queues[0][0]] = np.nan"),
+        run("table.states[0][table.queue(0)[0]] = np.nan"),
         "a stored state is not finite",
     ),
     # Priorities
     "a negative weight": (
-        run("tree.set(np.array([table.queues[0][0]]), -1.0)"),
+        run("tree.set(np.array([table.queue(0)[0]]), -1.0)"),
         "the sum tree holds a weight that is negative or not finite",
     ),
     "a sum that is not its children's": (
@@ -231,7 +248,18 @@ DAMAGE: dict[str, tuple[Callable[[SequenceReplay], None], str]] = {
 def grow(replay: SequenceReplay) -> None:
     """More slots than one node of the sum tree has children, so that there are inner nodes."""
     if len(replay.table.keys) <= 32:
-        replay.table._grow()
+        replay.table.grow()
+
+
+def lose(replay: SequenceReplay, env: int, number: int) -> None:
+    """Take out a sequence so that everything about its slot is in order: free, without weight, in no queue."""
+    queue, slots = replay.table.queue(env), replay.table.slots
+    lost = queue[number]
+    slots.newer[queue[number - 1]] = queue[number + 1]
+    slots.keys[lost] = -1
+    replay.table.tree.set(np.array([lost]), 0.0)
+    slots.free[slots.counts[0]] = lost
+    slots.counts[:2] += (1, -1)
 
 
 @pytest.mark.parametrize(("damage", "words"), DAMAGE.values(), ids=DAMAGE.keys())
@@ -246,13 +274,8 @@ def test_damage_is_named(damage: Callable[[SequenceReplay], None], words: str) -
 
 def test_a_sequence_that_is_missing_between_others_is_named() -> None:
     replay = in_use()
-    table = replay.table
-    before, lost, after = (slot(replay, 1, number) for number in (1, 2, 3))
-    # Everything about its slot is in order: it is free, without weight and in no queue.
-    table.queues[1].remove(lost)
-    table.keys[lost] = -1
-    table.tree.set(np.array([lost]), 0.0)
-    table.free.append(lost)
+    before, after = (slot(replay, 1, number) for number in (1, 3))
+    lose(replay, 1, 2)
     assert replay.check_consistency() == [
         f"environment 1: the sequences in slots {before} and {after} do not follow each other"
     ]
@@ -260,13 +283,8 @@ def test_a_sequence_that_is_missing_between_others_is_named() -> None:
 
 def test_the_first_sequence_of_an_episode_missing_is_named() -> None:
     replay = in_use()
-    table = replay.table
     # Environment 0: sequences at 0, 2, 4, 6 of the first episode (9 steps), then at 0 and 2 of the second.
-    lost = slot(replay, 0, 4)
-    table.queues[0].remove(lost)
-    table.keys[lost] = -1
-    table.tree.set(np.array([lost]), 0.0)
-    table.free.append(lost)
+    lose(replay, 0, 4)
     (problem,) = replay.check_consistency()
     assert problem.startswith("environment 0: the sequences in slots")
 
@@ -274,6 +292,6 @@ def test_the_first_sequence_of_an_episode_missing_is_named() -> None:
 def test_several_faults_are_all_named() -> None:
     replay = in_use()
     replay.storage.reward[0] = np.inf
-    replay.writer.opened[1].popleft()
-    replay.table.oldest_needed[0] += 1
-    assert len(replay.check_consistency()) == 3
+    replay.writer.step[1] -= 1
+    replay.table.slots.ends[0, 0] = replay.table.queue(0)[1]
+    assert len(replay.check_consistency()) >= 3

@@ -181,19 +181,24 @@ class TestEveryGeometry:
                 assert w.prefix_length == min(geometry.burn_in, w.start)
                 assert w.first == w.start - w.prefix_length
 
-    def test_a_sequence_starts_at_its_first_step_and_at_no_other(self) -> None:
+    def test_sequences_begin_in_order_each_with_its_first_step(self) -> None:
         for geometry in ALL_GEOMETRIES:
             windows = geometry.windows(60)
-            for step in range(20):
-                expected = [w.number for w in windows if w.first == step]
-                assert list(geometry.sequences_starting_at(step)) == expected
+            for steps in range(20):
+                assert geometry.begun_by(steps) == sum(w.first < steps for w in windows)
 
-    def test_a_sequence_is_complete_with_its_last_row(self) -> None:
+    def test_sequences_are_complete_in_order_each_with_its_last_row(self) -> None:
         for geometry in ALL_GEOMETRIES:
             # An episode so long that the sequences looked at do not reach its end.
-            complete_at = {w.start + w.unroll_length - 1: w.number for w in geometry.windows(80)}
-            for step in range(40):
-                assert geometry.sequence_completed_by(step) == complete_at.get(step)
+            last_rows = [w.start + w.unroll_length - 1 for w in geometry.windows(80)]
+            for steps in range(40):
+                assert geometry.complete_by(steps) == sum(last < steps for last in last_rows)
+
+    def test_no_more_are_open_than_there_is_room_for(self) -> None:
+        """While a step is written, which may begin one sequence before it completes another."""
+        for geometry in ALL_GEOMETRIES:
+            most = max(geometry.begun_by(steps + 1) - geometry.complete_by(steps) for steps in range(60))
+            assert most == geometry.most_open
 
     def test_the_rows_needed_are_the_most_from_the_oldest_that_a_sequence_reads_to_the_newest_when_it_enters(
         self,

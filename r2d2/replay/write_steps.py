@@ -1,0 +1,281 @@
+"""From steps to rows and sequences: the compiled loop behind `r2d2.replay.writer`.
+
+It obeys `r2d2.replay.geometry`: where a sequence may begin it takes a slot, for the recurrent state that is to be kept;
+when the sequence's last row has been written, or its episode has ended, the slot enters the table with a key and a
+weight; when one of its rows is to be overwritten, it leaves it. Many steps are the same as each by itself.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from r2d2.replay.flags import FINAL, FIRST, TERMINATED, TRUNCATED
+from r2d2.replay.geometry import begun_by, complete_by, count_of, window_of
+from r2d2.replay.sum_tree import set_weight
+
+BUILT_ON = {"flags.py": "6e7b57a5aa91", "geometry.py": "73e42bbcc39d", "sum_tree.py": "80696178133e"}
+"""Hashes of what is imported here: what is compiled is kept on disk for this file's text alone."""
+
+NO_KEY = -1
+NO_SLOT = -1
+SLOT_BITS = 32
+SLOT_MASK = (1 << SLOT_BITS) - 1
+COLUMNS = ("env", "episode_start", "first", "prefix_length", "train_length", "unroll_length")
+ENV, EPISODE_START, FIRST_STEP, PREFIX_LENGTH, TRAIN_LENGTH, UNROLL_LENGTH = range(6)
+FREE, LIVE, GIVEN, EVICTED = range(4)
+"""Places in `Slots.counts`."""
+OLDEST, NEWEST = range(2)
+"""Rows of `Slots.ends`."""
+
+
+class Rings(NamedTuple):
+    """Rows of `r2d2.replay.storage.StepStorage`, but for their observations."""
+
+    action: Any
+    reward: Any
+    flags: Any
+    position: Any
+
+
+class Slots(NamedTuple):
+    """Slots of `r2d2.replay.sequences.SequenceTable`, but for their states."""
+
+    keys: Any
+    """int64[slots], `NO_KEY` where no complete sequence is."""
+    columns: Any
+    """int64[6, slots], see `COLUMNS`."""
+    newer: Any
+    """int64[slots], slot of the next newer sequence of the same environment, or `NO_SLOT`."""
+    ends: Any
+    """int64[2, num_envs], slots of each environment's oldest and newest sequence, or `NO_SLOT`."""
+    free: Any
+    """int64[slots], of which the first ``counts[FREE]`` are slots that are free; the last of them is taken first."""
+    counts: Any
+    """int64[4]: slots free, sequences held, keys given, sequences overwritten."""
+    nodes: Any
+    """Of the sum tree."""
+    starts: Any
+    """Of the sum tree."""
+
+
+class Open(NamedTuple):
+    """The open episode of each environment."""
+
+    step: Any
+    """int64[num_envs], its steps, 0 between episodes."""
+    episode_start: Any
+    """int64[num_envs], position of its first step."""
+    slots: Any
+    """int64[num_envs, most_open]: sequence ``k``, begun and not complete, has its slot in column ``k % most_open``."""
+
+
+class Written(NamedTuple):
+    """What has been written, and what is still to be."""
+
+    end: int
+    """The steps before are written."""
+    rows: Any
+    """int64[n], row of each active step."""
+    steps: Any
+    """int64[n], its number."""
+    final_rows: Any
+    """int64[k], row of each final observation."""
+    begun: Any
+    """int64[m], slot of each sequence that has begun."""
+    begun_at: Any
+    """int64[m], number of the step that it begins with."""
+    keys: Any
+    """int64[c], of the sequences complete, in the order of their completion."""
+
+
+@njit(cache=True, nogil=True)
+def write_steps(
+    lengths: Any,
+    rings: Any,
+    slots: Any,
+    open_episodes: Any,
+    begin: int,
+    end: int,
+    action: Any,
+    reward: Any,
+    terminated: Any,
+    truncated: Any,
+    active: Any,
+    weights: Any,
+) -> Any:
+    """Write the steps ``begin .. end - 1`` of those given, or as many as there are free slots for.
+
+    Args:
+        lengths: burn_in, train_length, period, n_step.
+        rings, slots, open_episodes: as above, changed in place.
+        begin, end: no environment may have more of these steps than half the rows of its ring.
+        action: int64[n], indices; step ``i`` is of environment ``i % num_envs``.
+        reward: float32[n]
+        terminated, truncated: bool[n]
+        active: bool[n], False where no step was made; empty: all were.
+        weights: float64[num_envs] or float64[1], with which sequences enter.
+
+    Returns:
+        See `Written`.
+    """
+    burn_in, train_length, period, n_step = lengths
+    num_envs = len(rings.position)
+    ring_rows = len(rings.action) // num_envs
+    most = end - begin
+    rows, steps, final_rows = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
+    begun = np.empty(most * (1 + burn_in // period), np.int64)
+    begun_at = np.empty_like(begun)
+    keys = np.empty(most + open_episodes.slots.size, np.int64)
+    n, finals, m, c = 0, 0, 0, 0
+    i = begin
+    while i < end:
+        if len(active) > 0 and not active[i]:
+            i += 1
+            continue
+        env = i % num_envs
+        step = open_episodes.step[env]
+        first_new, end_new = begun_by(step, burn_in, period), begun_by(step + 1, burn_in, period)
+        if slots.counts[FREE] < end_new - first_new:
+            break
+        if step == 0:
+            open_episodes.episode_start[env] = rings.position[env]
+        for number in range(first_new, end_new):
+            slots.counts[FREE] -= 1
+            slot = slots.free[slots.counts[FREE]]
+            open_episodes.slots[env, number % open_episodes.slots.shape[1]] = slot
+            begun[m], begun_at[m] = slot, i
+            m += 1
+        row = env * ring_rows + rings.position[env] % ring_rows
+        rows[n], steps[n] = row, i
+        n += 1
+        rings.action[row], rings.reward[row] = action[i], reward[i]
+        rings.flags[row] = (step == 0) * FIRST + terminated[i] * TERMINATED + truncated[i] * TRUNCATED
+        rings.position[env] += 1
+        open_episodes.step[env] += 1
+        weight = weights[env % len(weights)]
+        # What is to be overwritten leaves the table before anything enters it.
+        if terminated[i] or truncated[i]:
+            final_rows[finals] = _write_final(rings, env)
+            finals += 1
+            _evict(slots, env, rings.position[env] - ring_rows)
+            complete = complete_by(step, train_length + n_step, period)
+            c = _end_episode(lengths, slots, open_episodes, env, complete, weight, keys, c)
+        else:
+            _evict(slots, env, rings.position[env] - ring_rows)
+            complete = complete_by(step, train_length + n_step, period)
+            if complete_by(step + 1, train_length + n_step, period) > complete:
+                keys[c] = _enter(lengths, slots, open_episodes, env, complete, weight)
+                c += 1
+        i += 1
+    return Written(i, rows[:n], steps[:n], final_rows[:finals], begun[:m], begun_at[:m], keys[:c])
+
+
+@njit(cache=True, nogil=True)
+def end_episodes(lengths: Any, rings: Any, slots: Any, open_episodes: Any, envs: Any, weight: float) -> Any:
+    """End the open episodes of ``envs`` (int64[n]) as truncated after their last step.
+
+    Returns:
+        Rows of the final observations, int64[n], and keys of the sequences complete, int64[c].
+    """
+    _, train_length, period, n_step = lengths
+    ring_rows = len(rings.action) // len(rings.position)
+    keys = np.empty(open_episodes.slots.size, np.int64)
+    final_rows = np.empty(len(envs), np.int64)
+    c = 0
+    for i in range(len(envs)):
+        env = envs[i]
+        last = env * ring_rows + (rings.position[env] - 1) % ring_rows
+        rings.flags[last] |= TRUNCATED
+        final_rows[i] = _write_final(rings, env)
+        _evict(slots, env, rings.position[env] - ring_rows)
+        complete = complete_by(open_episodes.step[env], train_length + n_step, period)
+        c = _end_episode(lengths, slots, open_episodes, env, complete, weight, keys, c)
+    return final_rows, keys[:c]
+
+
+@njit(cache=True, nogil=True)
+def _write_final(rings: Any, env: int) -> int:
+    """Make the next row of ``env`` a final observation, and say which it is."""
+    ring_rows = len(rings.action) // len(rings.position)
+    row = env * ring_rows + rings.position[env] % ring_rows
+    rings.action[row], rings.reward[row], rings.flags[row] = 0, 0, FINAL
+    rings.position[env] += 1
+    return int(row)
+
+
+@njit(cache=True, nogil=True)
+def _evict(slots: Any, env: int, oldest_held: int) -> None:
+    """Free the slots of those sequences of ``env`` that need a row before position ``oldest_held``."""
+    slot = slots.ends[OLDEST, env]
+    while slot != NO_SLOT:
+        # The row before its first is read for the action and reward before, if its episode has one.
+        if max(slots.columns[FIRST_STEP, slot] - 1, slots.columns[EPISODE_START, slot]) >= oldest_held:
+            break
+        slots.keys[slot] = NO_KEY
+        set_weight(slots.nodes, slots.starts, slot, 0.0)
+        _free(slots, slot)
+        slots.counts[LIVE] -= 1
+        slots.counts[EVICTED] += 1
+        slot = slots.newer[slot]
+        slots.ends[OLDEST, env] = slot
+    if slot == NO_SLOT:
+        slots.ends[NEWEST, env] = NO_SLOT
+
+
+@njit(cache=True, nogil=True)
+def _end_episode(
+    lengths: Any, slots: Any, open_episodes: Any, env: int, complete: int, weight: float, keys: Any, c: int
+) -> int:
+    """Enter the sequences of an episode that has ended, but the first ``complete``; keys go to ``keys[c:]``."""
+    burn_in, train_length, period, _ = lengths
+    length = open_episodes.step[env]
+    count = count_of(length, train_length, period)
+    for number in range(complete, begun_by(length, burn_in, period)):
+        if number < count:
+            keys[c] = _enter(lengths, slots, open_episodes, env, number, weight)
+            c += 1
+        else:
+            _free(slots, _close(open_episodes, env, number))
+    open_episodes.step[env] = 0
+    return c
+
+
+@njit(cache=True, nogil=True)
+def _enter(lengths: Any, slots: Any, open_episodes: Any, env: int, number: int, weight: float) -> int:
+    """Let sequence ``number`` of the open episode, whose rows are written, be sampled; its key."""
+    burn_in, train_length, period, n_step = lengths
+    steps, episode_start = open_episodes.step[env], open_episodes.episode_start[env]
+    first, start, trained, unroll = window_of(number, steps, burn_in, train_length, period, n_step)
+    slot = _close(open_episodes, env, number)
+    slots.columns[ENV, slot], slots.columns[EPISODE_START, slot] = env, episode_start
+    slots.columns[FIRST_STEP, slot] = episode_start + first
+    slots.columns[PREFIX_LENGTH, slot] = start - first
+    slots.columns[TRAIN_LENGTH, slot], slots.columns[UNROLL_LENGTH, slot] = trained, unroll
+    key = (slots.counts[GIVEN] << SLOT_BITS) | slot
+    slots.keys[slot] = key
+    slots.counts[GIVEN] += 1
+    slots.counts[LIVE] += 1
+    newest = slots.ends[NEWEST, env]
+    if newest == NO_SLOT:
+        slots.ends[OLDEST, env] = slot
+    else:
+        slots.newer[newest] = slot
+    slots.newer[slot], slots.ends[NEWEST, env] = NO_SLOT, slot
+    set_weight(slots.nodes, slots.starts, slot, weight)
+    return int(key)
+
+
+@njit(cache=True, nogil=True)
+def _close(open_episodes: Any, env: int, number: int) -> int:
+    """The slot of a sequence that was open."""
+    place = number % open_episodes.slots.shape[1]
+    slot = open_episodes.slots[env, place]
+    open_episodes.slots[env, place] = NO_SLOT
+    return int(slot)
+
+
+@njit(cache=True, nogil=True)
+def _free(slots: Any, slot: int) -> None:
+    slots.free[slots.counts[FREE]] = slot
+    slots.counts[FREE] += 1
