@@ -1,5 +1,6 @@
 """`r2d2.replay.SequenceReplay` as a subject of the replay benchmark."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -90,19 +91,25 @@ class Ours:
         self._replay.update_priorities(names, priorities)
 
     def _insert_together(self, chunk: Steps) -> None:
-        count, num_envs = chunk.reward.shape
-        terminated = np.zeros((count, num_envs), np.bool_)
-        terminated[-1] = chunk.ends
+        playing, ended = _flags(*chunk.reward.shape)
         final = chunk.final_observation
         self._replay.add_many(
             chunk.observation,
             chunk.action,
             chunk.reward,
-            terminated,
-            np.zeros_like(terminated),
+            ended if chunk.ends else playing,
+            playing,
             (chunk.hidden, chunk.cell),
             final_observation=np.broadcast_to(final, chunk.observation.shape) if chunk.ends else None,
         )
+
+
+@cache
+def _flags(time: int, num_envs: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Of steps within an episode, and of those with which the episodes end."""
+    playing, ended = np.zeros((2, time, num_envs), np.bool_)
+    ended[-1] = True
+    return playing, ended
 
 
 def _sequence(batch: Batch, place: int) -> Sequence:

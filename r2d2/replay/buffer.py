@@ -15,7 +15,7 @@ from r2d2.replay.gather import importance_weights
 from r2d2.replay.geometry import SequenceGeometry
 from r2d2.replay.sequences import SequenceTable
 from r2d2.replay.spaces import ActionSpec, ObservationSpec
-from r2d2.replay.steps import StepChecker, flags, side_by_side
+from r2d2.replay.steps import StepChecker, flags
 from r2d2.replay.storage import StepStorage
 from r2d2.replay.trees import Tree
 from r2d2.replay.writer import SequenceWriter
@@ -132,7 +132,8 @@ class SequenceReplay:
             action: a_t in the action space's own values, ``[N]`` or ``[N, parts]``.
             reward: r_t, which followed a_t, finite, ``[N]``.
             terminated, truncated: bool[N], whether the episode ended with this step.
-            state: recurrent state before o_t was read, leaves ``[N, ...]``.
+            state: recurrent state before o_t was read, leaves ``[N, ...]``, finite where it is kept: where a sequence
+                begins.
             final_observation: o_T, leaves ``[N, ...]``; needed when an episode ends, read in those rows only.
             active: bool[N], False in rows that made no step (a vector environment's autoreset step); default all.
             priority: what sequences completed by this step enter with, at least 0, scalar or ``[N]``; default the
@@ -147,9 +148,11 @@ class SequenceReplay:
                 observation. Nothing has been changed then.
         """
         steps = self._checker.check(
-            self.num_envs, observation, action, reward, terminated, truncated, state, final_observation, active
+            (self.num_envs,), observation, action, reward, terminated, truncated, final_observation, active
         )
-        return self.writer.write(steps, self._check_priority(priority))
+        kept = self.writer.kept(steps)
+        states = self._checker.states(state, kept, (self.num_envs,))
+        return self.writer.write(steps, kept, states, self._check_priority(priority))
 
     def add_many(
         self,
@@ -176,24 +179,12 @@ class SequenceReplay:
         """
         if np.ndim(reward) != 2:
             raise ValueError(f"reward has shape {np.shape(reward)}, must be [time, num_envs]")
-        time, n = np.shape(reward)[0], self.num_envs
-        if time == 0:
+        lead = (np.shape(reward)[0], self.num_envs)
+        if lead[0] == 0:
             return np.zeros(0, np.int64)
-        given: dict[str, Any] = {
-            "observation": observation,
-            "action": action,
-            "reward": reward,
-            "terminated": terminated,
-            "truncated": truncated,
-            "state": state,
-            "final_observation": final_observation,
-            "active": active,
-        }
-        merged: dict[str, Any] = {
-            name: None if tree is None else side_by_side(tree, name, time, n) for name, tree in given.items()
-        }
-        steps = self._checker.check(time * n, **merged)
-        return self.writer.write(steps, None)
+        steps = self._checker.check(lead, observation, action, reward, terminated, truncated, final_observation, active)
+        kept = self.writer.kept(steps)
+        return self.writer.write(steps, kept, self._checker.states(state, kept, lead), None)
 
     def end_episodes(self, mask: ArrayLike, observation: Tree) -> NDArray[np.int64]:
         """End the open episodes of the environments in ``mask`` (bool[N]) as truncated after their last step.
@@ -201,11 +192,11 @@ class SequenceReplay:
         For a run that stops, or an environment that fails. ``observation`` (leaves ``[N, ...]``) is the last one
         seen, to which no step has been added; rows between episodes are left alone. Returns and raises as `add`.
         """
-        ended = flags(mask, self.num_envs, "mask") & (self.writer.step > 0)
+        ended = flags(mask, (self.num_envs,), "mask") & (self.writer.step > 0)
         if not ended.any():
             return np.zeros(0, np.int64)
         envs = np.flatnonzero(ended)
-        return self.writer.end_episodes(envs, self._checker.finals(observation, envs, self.num_envs))
+        return self.writer.end_episodes(envs, self._checker.finals(observation, envs, (self.num_envs,)))
 
     def can_sample(self) -> bool:
         """Whether any sequence can be drawn."""

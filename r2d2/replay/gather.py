@@ -9,12 +9,11 @@ again. Every element of the outputs is written: steps, then padding.
 from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit
 from numpy.typing import NDArray
 
 from r2d2.replay.flags import TERMINATED, TRUNCATED
+from r2d2.replay.rows import move
 
 NO_ACTION = -1
 """Previous action at an episode's first step, and in padding."""
@@ -85,29 +84,11 @@ def _copy_run(
     """``length`` rows from ``position`` on to ``row`` and on of ``out``, then zeros up to ``width`` rows."""
     position = position % ring_rows
     before_end = min(length, ring_rows - position)
-    _move(out, row * words, ring, (base + position) * words, before_end * words)
+    move(out, row * words, ring, (base + position) * words, before_end * words)
     if before_end < length:
-        _move(out, (row + before_end) * words, ring, base * words, (length - before_end) * words)
+        move(out, (row + before_end) * words, ring, base * words, (length - before_end) * words)
     if length < width:
         out[(row + length) * words : (row + width) * words] = 0
-
-
-@intrinsic
-def _move(typing_context: Any, out: Any, at: Any, values: Any, first: Any, count: Any) -> Any:
-    """``out[at : at + count] = values[first : first + count]``, as the C library copies memory.
-
-    It writes large runs without reading first what they replace, which no loop does. Both are arrays of one axis and of
-    one dtype. Nothing checks that the places are inside of them.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        to, source = (context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 2))
-        size = context.get_abi_sizeof(context.get_data_type(out.dtype))
-        to, source = builder.gep(to, [arguments[1]]), builder.gep(source, [arguments[3]])
-        cgutils.raw_memcpy(builder, to, source, arguments[4], size)
-        return context.get_dummy_value()
-
-    return types.void(out, at, values, first, count), generate
 
 
 @njit(cache=True, nogil=True)

@@ -14,6 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from r2d2.replay import trees
+from r2d2.replay.limits import within
 from r2d2.replay.trees import Tree
 
 
@@ -27,10 +28,10 @@ class Leaf:
     low: NDArray[Any] | None
     high: NDArray[Any] | None
 
-    def check(self, values: Any, batch: int, tree_name: str) -> NDArray[Any]:
-        """``values`` as an array ``[batch, *shape]`` that may be stored at this leaf's dtype without loss of range.
+    def check(self, values: Any, lead: tuple[int, ...], tree_name: str) -> NDArray[Any]:
+        """``values``, ``[*lead, *shape]``, as an array that may be stored at this leaf's dtype without loss of range.
 
-        ``tree_name`` is what messages call the tree that the leaf is part of.
+        ``tree_name`` is what messages call the tree that the leaf is part of. The axes of ``lead`` become one.
 
         Raises:
             TypeError: the dtype is of another kind.
@@ -38,16 +39,25 @@ class Leaf:
         """
         name = tree_name + self.path
         array = trees.as_array(values, name)
-        if array.shape != (batch, *self.shape):
-            raise ValueError(f"{name} has shape {array.shape}, must be {(batch, *self.shape)}")
+        if array.shape != lead + self.shape:
+            raise ValueError(f"{name} has shape {array.shape}, must be {lead + self.shape}")
         if array.dtype != self.dtype and not np.can_cast(array.dtype, self.dtype, "same_kind"):
             whole = self.dtype.kind in "iu" and array.dtype.kind in "iu"
             if not whole or self.low is None or self.high is None:
                 raise TypeError(f"{name} has dtype {array.dtype}, must be {self.dtype}")
         if array.dtype != self.dtype and self.dtype.kind == "f":
             array = self._rounded(array, name)
-        if array.dtype == self.dtype and self._bounds_are_the_dtypes:
-            return array
+        if not self._is_surely_inside(array):
+            self._compare(array, name)
+        return array if len(lead) == 1 else array.reshape(math.prod(lead), *self.shape)
+
+    def _is_surely_inside(self, array: NDArray[Any]) -> bool:
+        if array.dtype != self.dtype or self._limits is None:
+            return False
+        return self._is_unlimited or within(array, *self._limits)
+
+    def _compare(self, array: NDArray[Any], name: str) -> None:
+        """Refuse what is outside the bounds, and say which."""
         # A comparison with NaN is false, so bounds refuse it too.
         if self.low is not None and not (array >= self.low).all():
             raise ValueError(f"{name} is outside its space: it must be at least {_brief(self.low)}")
@@ -55,15 +65,23 @@ class Leaf:
             raise ValueError(f"{name} is outside its space: it must be at most {_brief(self.high)}")
         if self.low is None and self.high is None and self.dtype.kind == "f" and np.isnan(array).any():
             raise ValueError(f"{name} is outside its space: it holds NaN")
-        return array
 
     @cached_property
-    def _bounds_are_the_dtypes(self) -> bool:
-        """Whether the bounds are those of the dtype, such as those of an image's bytes."""
-        if self.dtype.kind not in "iu" or self.low is None or self.high is None:
-            return False
-        limits = np.iinfo(self.dtype)
-        return bool((self.low == limits.min).all() and (self.high == limits.max).all())
+    def _limits(self) -> tuple[Any, Any] | None:
+        """The one lowest and the one highest value allowed; None where they differ by element."""
+        if self.dtype not in (np.float32, np.float64) and self.dtype.kind not in "iu":
+            return None
+        bounds = [bound for bound in (self.low, self.high) if bound is not None]
+        if any(not bound.size or (bound != bound.flat[0]).any() for bound in bounds):
+            return None
+        low = -np.inf if self.low is None else self.low.flat[0]
+        high = np.inf if self.high is None else self.high.flat[0]
+        return self.dtype.type(low), self.dtype.type(high)
+
+    @cached_property
+    def _is_unlimited(self) -> bool:
+        """Whether the limits are those of the dtype, such as those of an image's bytes: nothing can be outside."""
+        return self.dtype.kind in "iu" and self._limits == (np.iinfo(self.dtype).min, np.iinfo(self.dtype).max)
 
     def _rounded(self, array: NDArray[Any], name: str) -> NDArray[Any]:
         """``array`` at this leaf's dtype: it is what will be stored that must be inside the space."""
@@ -125,10 +143,13 @@ class ObservationSpec:
             raise ValueError(f"observation_space={space} holds no array")
         self.leaves = [_leaf(part, path) for path, part in named]
 
-    def check(self, observation: Tree, batch: int, name: str = "observation") -> list[NDArray[Any]]:
-        """The leaves ``[batch, *shape]`` of a batched observation; see `Leaf.check` for what is refused."""
+    def check(self, observation: Tree, lead: tuple[int, ...], name: str = "observation") -> list[NDArray[Any]]:
+        """The leaves ``[batch, *shape]`` of a batched observation.
+
+        Those given have the axes ``lead``, which become one. See `Leaf.check` for what is refused.
+        """
         parts = trees.leaves_like(self.tree, observation, name)
-        return [leaf.check(part, batch, name) for leaf, part in zip(self.leaves, parts, strict=True)]
+        return [leaf.check(part, lead, name) for leaf, part in zip(self.leaves, parts, strict=True)]
 
     def build(self, parts: list[Any]) -> Tree:
         """Leaves put together again as the space nests them."""
@@ -171,8 +192,10 @@ class ActionSpec:
         """What tells one action space from another, as plain lists and numbers."""
         return [list(self._shape), list(self._sizes), self._start.tolist(), str(self.dtype)]
 
-    def to_index(self, action: Any, batch: int) -> NDArray[np.int64]:
-        """Indices ``int64[batch]`` of actions ``[batch]`` (Discrete) or ``[batch, *shape]`` (MultiDiscrete).
+    def to_index(self, action: Any, lead: tuple[int, ...]) -> NDArray[np.int64]:
+        """Indices ``int64[batch]`` of actions ``[*lead]`` (Discrete) or ``[*lead, *shape]`` (MultiDiscrete).
+
+        The axes of ``lead`` become one.
 
         Raises:
             TypeError: actions are not integers.
@@ -181,14 +204,16 @@ class ActionSpec:
         array = trees.as_array(action, "action")
         if array.dtype.kind not in "iu":
             raise TypeError(f"action has dtype {array.dtype}, must be an integer type")
-        if array.shape != (batch, *self._shape):
-            raise ValueError(f"action has shape {array.shape}, must be {(batch, *self._shape)}")
+        if array.shape != lead + self._shape:
+            raise ValueError(f"action has shape {array.shape}, must be {lead + self._shape}")
         if not self._shape:
-            index = array.astype(np.int64) - self._start
-            if index.min() < 0 or index.max() >= self.count:
+            index = array.astype(np.int64).reshape(-1)
+            if self._start:
+                index -= self._start
+            if not within(index, 0, self.count - 1):
                 raise ValueError(f"action {array.tolist()} is outside {self.space}")
             return index
-        parts = array.reshape(batch, -1).astype(np.int64) - self._start
+        parts = array.reshape(math.prod(lead), -1).astype(np.int64) - self._start
         if (parts < 0).any() or (parts >= np.asarray(self._sizes)).any():
             raise ValueError(f"action {array.tolist()} is outside {self.space}")
         return np.ravel_multi_index(tuple(parts.T), self._sizes).astype(np.int64)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from r2d2.replay import trees
+from r2d2.replay.limits import finite
 from r2d2.replay.spaces import ActionSpec, ObservationSpec
 from r2d2.replay.trees import Tree
 
@@ -20,12 +21,13 @@ class Steps(NamedTuple):
     reward: NDArray[np.float32]
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
-    active: NDArray[np.bool_] | None
-    """bool[n]; None: all are."""
-    states: list[NDArray[Any]]
-    """Leaves ``[n, ...]``."""
+    active: NDArray[np.bool_]
+    """bool[n], or empty: all are."""
     finals: list[NDArray[Any]]
     """Final observations, leaves ``[k, ...]``, one for each step that ended; an empty list if none did."""
+
+
+_ALL = np.empty(0, np.bool_)
 
 
 class StepChecker:
@@ -46,112 +48,107 @@ class StepChecker:
 
     def check(
         self,
-        n: int,
+        lead: tuple[int, ...],
         observation: Tree,
         action: ArrayLike,
         reward: ArrayLike,
         terminated: ArrayLike,
         truncated: ArrayLike,
-        state: Tree,
         final_observation: Tree | None,
         active: ArrayLike | None,
     ) -> Steps:
-        """``n`` steps, arguments as in `SequenceReplay.add`.
+        """Steps whose arrays have the axes ``lead``, which become one; arguments as in `SequenceReplay.add`.
 
         Raises:
             TypeError: wrong dtype.
             ValueError: wrong shape or structure, a value outside its space or not finite, a missing final observation.
         """
-        index = self._actions.to_index(action, n)
-        rewards = _finite(reward, n, "reward")
-        by_task, cut_off = flags(terminated, n, "terminated"), flags(truncated, n, "truncated")
-        playing = None if active is None else flags(active, n, "active")
-        observations = self._observations.check(observation, n)
-        states = self._states(state, n)
-        ends = _ends(by_task, cut_off, playing)
-        finals = self.finals(final_observation, ends, n) if len(ends) else []
-        return Steps(observations, index, rewards, by_task, cut_off, playing, states, finals)
+        index = self._actions.to_index(action, lead)
+        rewards = _finite(reward, lead, "reward")
+        by_task, cut_off = flags(terminated, lead, "terminated"), flags(truncated, lead, "truncated")
+        playing = _ALL if active is None else flags(active, lead, "active")
+        observations = self._observations.check(observation, lead)
+        ended = by_task | cut_off
+        ends = (ended & playing if len(playing) else ended).nonzero()[0]
+        finals = self.finals(final_observation, ends, lead) if len(ends) else []
+        return Steps(observations, index, rewards, by_task, cut_off, playing, finals)
 
-    def finals(self, final_observation: Tree | None, rows: NDArray[np.int64], n: int) -> list[NDArray[Any]]:
-        """Leaves ``[k, ...]`` of the final observations in ``rows`` (int64[k]) of ``n``."""
+    def finals(
+        self, final_observation: Tree | None, rows: NDArray[np.int64], lead: tuple[int, ...]
+    ) -> list[NDArray[Any]]:
+        """Leaves ``[k, ...]`` of the final observations in ``rows`` (int64[k]) of those with the axes ``lead``."""
         if final_observation is None:
-            raise ValueError(
-                f"final_observation is needed: the episodes of environments {rows.tolist()} end with this step"
-            )
+            envs = np.unique(rows % lead[-1]).tolist()
+            when = "this step" if len(lead) == 1 else "these steps"
+            raise ValueError(f"final_observation is needed: the episodes of environments {envs} end with {when}")
         parts = trees.leaves_like(self._observations.tree, final_observation, "final_observation")
-        parts = [_rows(part, rows, n) for part in parts]
-        return self._observations.check(self._observations.build(parts), len(rows), "final_observation")
+        parts = [_rows(part, rows, lead) for part in parts]
+        return self._observations.check(self._observations.build(parts), (len(rows),), "final_observation")
 
-    def _states(self, state: Tree, n: int) -> list[NDArray[Any]]:
+    def states(self, state: Tree, rows: NDArray[np.int64], lead: tuple[int, ...]) -> list[NDArray[Any]]:
+        """Leaves ``[k, ...]`` of the recurrent states in ``rows`` (int64[k]) of those with the axes ``lead``.
+
+        Raises:
+            TypeError, ValueError: `state` is of another network, or not finite in these rows.
+        """
         parts = trees.leaves_like(self._state_example, state, "state")
         arrays = []
         for name, like, part in zip(self._state_names, self._state_leaves, parts, strict=True):
             array = trees.as_array(part, name)
-            if array.shape != (n, *like.shape):
-                raise ValueError(f"{name} has shape {array.shape}, must be {(n, *like.shape)}")
+            if array.shape != lead + like.shape:
+                raise ValueError(f"{name} has shape {array.shape}, must be {lead + like.shape}")
             if array.dtype != like.dtype:
                 raise TypeError(f"{name} has dtype {array.dtype}, must be {like.dtype}")
-            if not np.isfinite(array).all():
-                raise ValueError(f"{name} must be finite; it holds NaN or infinity")
+            if len(rows):
+                array = _take(array, rows, lead)
+                if not finite(array):
+                    raise ValueError(f"{name} must be finite; it holds NaN or infinity")
             arrays.append(array)
         return arrays
 
 
-def side_by_side(tree: Tree, name: str, time: int, num_envs: int) -> Tree:
-    """The tree with its leaves ``[time, num_envs, ...]`` as ``[time * num_envs, ...]``.
-
-    Raises:
-        ValueError: a leaf has other leading axes.
-    """
-    if isinstance(tree, np.ndarray) and tree.shape[:2] == (time, num_envs):
-        return tree.reshape(time * num_envs, *tree.shape[2:])
-    merged = []
-    for leaf_name, leaf in trees.named_leaves(tree, name):
-        array = trees.as_array(leaf, leaf_name)
-        if array.shape[:2] != (time, num_envs):
-            raise ValueError(f"{leaf_name} has shape {array.shape}, its first axes must be {(time, num_envs)}")
-        merged.append(array.reshape(time * num_envs, *array.shape[2:]))
-    return trees.build(tree, merged)
-
-
-def flags(values: ArrayLike, n: int, name: str) -> NDArray[np.bool_]:
-    """``values`` as bool[n].
+def flags(values: ArrayLike, lead: tuple[int, ...], name: str) -> NDArray[np.bool_]:
+    """A copy of ``values``, bool[*lead], with one axis.
 
     Raises:
         TypeError, ValueError: they are not.
     """
     array = trees.as_array(values, name)
-    if array.shape != (n,):
-        raise ValueError(f"{name} has shape {array.shape}, must be {(n,)}")
+    if array.shape != lead:
+        raise ValueError(f"{name} has shape {array.shape}, must be {lead}")
     if array.dtype != np.bool_:
         raise TypeError(f"{name} has dtype {array.dtype}, must be bool")
-    return array.copy()  # one kind of array for compiled code: its own, contiguous, to be written
+    return array.flatten()
 
 
-def _ends(
-    terminated: NDArray[np.bool_], truncated: NDArray[np.bool_], active: NDArray[np.bool_] | None
-) -> NDArray[np.int64]:
-    """Numbers of the active steps that end their episode."""
-    ended = terminated | truncated
-    return np.flatnonzero(ended if active is None else ended & active)
-
-
-def _rows(values: Any, rows: NDArray[np.int64], n: int) -> NDArray[Any]:
+def _rows(values: Any, rows: NDArray[np.int64], lead: tuple[int, ...]) -> NDArray[Any]:
     array = trees.as_array(values, "final_observation")
-    if array.shape[:1] != (n,):
-        raise ValueError(f"final_observation has shape {array.shape}, its first axis must be num_envs={n}")
-    return array[rows]
+    if array.shape[: len(lead)] != lead:
+        raise ValueError(
+            f"final_observation has shape {array.shape}, its first axes must be {lead} (num_envs={lead[-1]})"
+        )
+    return _take(array, rows, lead)
 
 
-def _finite(values: ArrayLike, n: int, name: str) -> NDArray[Any]:
+def _take(array: NDArray[Any], rows: NDArray[np.int64], lead: tuple[int, ...]) -> NDArray[Any]:
+    if len(lead) > 1:
+        array = array.reshape(lead[0] * lead[1], *array.shape[2:])
+    return array.take(rows, axis=0, mode="clip")
+
+
+def _finite(values: ArrayLike, lead: tuple[int, ...], name: str) -> NDArray[Any]:
+    """Numbers ``[*lead]`` as float32 with one axis, a copy."""
     array = trees.as_array(values, name)
-    if array.shape != (n,):
-        raise ValueError(f"{name} has shape {array.shape}, must be {(n,)}")
-    if array.dtype.kind not in "fiub":
+    if array.shape != lead:
+        raise ValueError(f"{name} has shape {array.shape}, must be {lead}")
+    if array.dtype == np.float32:
+        array = array.flatten()
+    elif array.dtype.kind in "fiub":
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32).reshape(-1)
+    else:
         raise TypeError(f"{name} has dtype {array.dtype}, must be a number type")
-    with np.errstate(over="ignore"):
-        array = array.astype(np.float32)
-    if not np.isfinite(array).all():
+    if not finite(array):
         raise ValueError(
             f"{name} must be finite in float32; it is {array.tolist()}: "
             "look at the environment, a learner would only pass it on"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from r2d2.replay.flags import FINAL
 from r2d2.replay.memory import aligned_zeros
+from r2d2.replay.rows import copy_rows
 from r2d2.replay.spaces import ActionSpec, ObservationSpec
 from r2d2.replay.write_steps import Rings
 
@@ -57,10 +58,12 @@ class StepStorage:
         """Row numbers of ``positions`` in the rings of ``envs`` (broadcast against each other)."""
         return envs * self.rows_per_env + positions % self.rows_per_env
 
-    def put_observations(self, rows: NDArray[np.int64], observations: list[NDArray[Any]]) -> None:
-        """Write observations, leaves ``[n, ...]``, to ``rows`` (int64[n]); of a row given twice, the last one stays."""
+    def put_observations(
+        self, rows: NDArray[np.int64], observations: list[NDArray[Any]], numbers: NDArray[np.int64]
+    ) -> None:
+        """Write the observations ``numbers`` (int64[n]) of leaves ``[all, ...]`` to ``rows`` (int64[n])."""
         for ring, new in zip(self.observations, observations, strict=True):
-            ring[rows] = new
+            copy_rows(ring, rows, new, numbers)
 
     def oldest_position(self) -> NDArray[np.int64]:
         """The oldest position still held in each ring, int64[num_envs]."""

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 Tree = Any
 
+_SEQUENCES = (tuple, list)
+_NESTED = (dict, *_SEQUENCES)
+
 
 def as_array(values: Any, name: str) -> NDArray[Any]:
     """``values`` as one array.
@@ -70,10 +73,12 @@ def leaves_like(like: Tree, tree: Tree, name: str) -> list[Any]:
             found = f"a dict of {sorted(tree, key=str)}" if isinstance(tree, dict) else type(tree).__name__
             raise ValueError(f"{name} must be a dict of {sorted(like, key=str)}, not {found}")
         return [leaf for key in like for leaf in leaves_like(like[key], tree[key], f"{name}[{key!r}]")]
-    if isinstance(like, tuple | list):
-        if not isinstance(tree, tuple | list) or len(tree) != len(like):
-            found = f"{len(tree)}" if isinstance(tree, tuple | list) else f"a {type(tree).__name__}"
+    if isinstance(like, _SEQUENCES):
+        if not isinstance(tree, _SEQUENCES) or len(tree) != len(like):
+            found = f"{len(tree)}" if isinstance(tree, _SEQUENCES) else f"a {type(tree).__name__}"
             raise ValueError(f"{name} must be a sequence of {len(like)} parts, not {found}")
+        if not any(isinstance(part, _NESTED) for part in (*like, *tree)):
+            return list(tree)
         return [
             leaf
             for i, (old, new) in enumerate(zip(like, tree, strict=True))

@@ -83,18 +83,49 @@ class Written(NamedTuple):
     """int64[k], row of each final observation."""
     begun: Any
     """int64[m], slot of each sequence that has begun."""
-    begun_at: Any
-    """int64[m], number of the step that it begins with."""
+    begun_with: Any
+    """int64[m], number of the state that is kept for it."""
     keys: Any
     """int64[c], of the sequences complete, in the order of their completion."""
 
 
 @njit(cache=True, nogil=True)
+def steps_kept(lengths: Any, open_step: Any, terminated: Any, truncated: Any, active: Any) -> Any:
+    """Those steps whose recurrent states are kept: sequences begin with them.
+
+    Args:
+        lengths, terminated, truncated, active: see `write_steps`.
+        open_step: int64[num_envs], steps of the open episodes.
+
+    Returns:
+        Their numbers, int64[k].
+    """
+    burn_in, _, period, _ = lengths
+    step = open_step.copy()
+    due = np.zeros_like(step)  # no sequence begins before
+    kept = np.empty(len(terminated), np.int64)
+    k, env = 0, 0
+    for i in range(len(terminated)):
+        if len(active) == 0 or active[i]:
+            if step[env] >= due[env]:
+                begun = begun_by(step[env] + 1, burn_in, period)
+                if begun > begun_by(step[env], burn_in, period):
+                    kept[k] = i
+                    k += 1
+                due[env] = begun * period - burn_in
+            step[env] += 1
+            if terminated[i] or truncated[i]:
+                step[env], due[env] = 0, 0
+        env = env + 1 if env + 1 < len(step) else 0
+    return kept[:k]
+
+
+@njit(cache=True, nogil=True)
 def write_steps(
     lengths: Any,
-    rings: Any,
-    slots: Any,
-    open_episodes: Any,
+    ring_arrays: Any,
+    slot_arrays: Any,
+    open_arrays: Any,
     begin: int,
     end: int,
     action: Any,
@@ -102,82 +133,100 @@ def write_steps(
     terminated: Any,
     truncated: Any,
     active: Any,
+    kept: Any,
     weights: Any,
 ) -> Any:
     """Write the steps ``begin .. end - 1`` of those given, or as many as there are free slots for.
 
     Args:
         lengths: burn_in, train_length, period, n_step.
-        rings, slots, open_episodes: as above, changed in place.
+        ring_arrays, slot_arrays, open_arrays: `Rings`, `Slots` and `Open` as plain tuples, which come in faster;
+            changed in place.
         begin, end: no environment may have more of these steps than half the rows of its ring.
         action: int64[n], indices; step ``i`` is of environment ``i % num_envs``.
         reward: float32[n]
         terminated, truncated: bool[n]
         active: bool[n], False where no step was made; empty: all were.
+        kept: int64[k], the steps whose states are kept, see `steps_kept`.
         weights: float64[num_envs] or float64[1], with which sequences enter.
 
     Returns:
-        See `Written`.
+        The fields of `Written`, a plain tuple.
     """
+    rings, slots, open_episodes = Rings(*ring_arrays), Slots(*slot_arrays), Open(*open_arrays)
     burn_in, train_length, period, n_step = lengths
     num_envs = len(rings.position)
     ring_rows = len(rings.action) // num_envs
     most = end - begin
     rows, steps, final_rows = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
-    begun = np.empty(most * (1 + burn_in // period), np.int64)
-    begun_at = np.empty_like(begun)
+    begun = np.empty(len(kept) * (1 + burn_in // period), np.int64)
+    begun_with = np.empty_like(begun)
     keys = np.empty(most + open_episodes.slots.size, np.int64)
     n, finals, m, c = 0, 0, 0, 0
-    i = begin
+    # Nothing is complete before this step, or overwritten up to this position: most steps pass by with comparisons.
+    completes, overwrites = np.zeros((2, num_envs), np.int64)
+    next_kept = np.searchsorted(kept, begin)
+    places = rings.position % ring_rows
+    i, env = begin, begin % num_envs
     while i < end:
-        if len(active) > 0 and not active[i]:
-            i += 1
-            continue
-        env = i % num_envs
-        step = open_episodes.step[env]
-        first_new, end_new = begun_by(step, burn_in, period), begun_by(step + 1, burn_in, period)
-        if slots.counts[FREE] < end_new - first_new:
-            break
-        if step == 0:
-            open_episodes.episode_start[env] = rings.position[env]
-        for number in range(first_new, end_new):
-            slots.counts[FREE] -= 1
-            slot = slots.free[slots.counts[FREE]]
-            open_episodes.slots[env, number % open_episodes.slots.shape[1]] = slot
-            begun[m], begun_at[m] = slot, i
-            m += 1
-        row = env * ring_rows + rings.position[env] % ring_rows
-        rows[n], steps[n] = row, i
-        n += 1
-        rings.action[row], rings.reward[row] = action[i], reward[i]
-        rings.flags[row] = (step == 0) * FIRST + terminated[i] * TERMINATED + truncated[i] * TRUNCATED
-        rings.position[env] += 1
-        open_episodes.step[env] += 1
-        weight = weights[env % len(weights)]
-        # What is to be overwritten leaves the table before anything enters it.
-        if terminated[i] or truncated[i]:
-            final_rows[finals] = _write_final(rings, env)
-            finals += 1
-            _evict(slots, env, rings.position[env] - ring_rows)
-            complete = complete_by(step, train_length + n_step, period)
-            c = _end_episode(lengths, slots, open_episodes, env, complete, weight, keys, c)
-        else:
-            _evict(slots, env, rings.position[env] - ring_rows)
-            complete = complete_by(step, train_length + n_step, period)
-            if complete_by(step + 1, train_length + n_step, period) > complete:
-                keys[c] = _enter(lengths, slots, open_episodes, env, complete, weight)
-                c += 1
+        if len(active) == 0 or active[i]:
+            step = open_episodes.step[env]
+            if step == 0:
+                open_episodes.episode_start[env] = rings.position[env]
+            if next_kept < len(kept) and kept[next_kept] == i:
+                first_new, end_new = begun_by(step, burn_in, period), begun_by(step + 1, burn_in, period)
+                if slots.counts[FREE] < end_new - first_new:
+                    break
+                for number in range(first_new, end_new):
+                    slots.counts[FREE] -= 1
+                    slot = slots.free[slots.counts[FREE]]
+                    open_episodes.slots[env, number % open_episodes.slots.shape[1]] = slot
+                    begun[m], begun_with[m] = slot, next_kept
+                    m += 1
+                next_kept += 1
+            row = env * ring_rows + places[env]
+            places[env] = places[env] + 1 if places[env] + 1 < ring_rows else 0
+            rows[n], steps[n] = row, i
+            n += 1
+            rings.action[row], rings.reward[row] = action[i], reward[i]
+            rings.flags[row] = (step == 0) * FIRST + terminated[i] * TERMINATED + truncated[i] * TRUNCATED
+            rings.position[env] += 1
+            open_episodes.step[env] += 1
+            ended = terminated[i] or truncated[i]
+            if ended:
+                final_rows[finals] = _write_final(rings, env)
+                places[env] = rings.position[env] % ring_rows
+                finals += 1
+            # What is to be overwritten leaves the table before anything enters it.
+            if rings.position[env] > overwrites[env]:
+                overwrites[env] = _evict(slots, env, rings.position[env] - ring_rows) + ring_rows
+            if ended or step >= completes[env]:
+                complete = complete_by(step, train_length + n_step, period)
+                due = complete * period + train_length + n_step - 1
+                weight = weights[env % len(weights)]
+                if ended:
+                    c = _end_episode(lengths, slots, open_episodes, env, complete, weight, keys, c)
+                    completes[env] = 0
+                elif step == due:
+                    keys[c] = _enter(lengths, slots, open_episodes, env, complete, weight)
+                    c += 1
+                    completes[env] = due + period
+                else:
+                    completes[env] = due
+                overwrites[env] = 0
         i += 1
-    return Written(i, rows[:n], steps[:n], final_rows[:finals], begun[:m], begun_at[:m], keys[:c])
+        env = env + 1 if env + 1 < num_envs else 0
+    return i, rows[:n], steps[:n], final_rows[:finals], begun[:m], begun_with[:m], keys[:c]
 
 
 @njit(cache=True, nogil=True)
-def end_episodes(lengths: Any, rings: Any, slots: Any, open_episodes: Any, envs: Any, weight: float) -> Any:
+def end_episodes(lengths: Any, ring_arrays: Any, slot_arrays: Any, open_arrays: Any, envs: Any, weight: float) -> Any:
     """End the open episodes of ``envs`` (int64[n]) as truncated after their last step.
 
     Returns:
         Rows of the final observations, int64[n], and keys of the sequences complete, int64[c].
     """
+    rings, slots, open_episodes = Rings(*ring_arrays), Slots(*slot_arrays), Open(*open_arrays)
     _, train_length, period, n_step = lengths
     ring_rows = len(rings.action) // len(rings.position)
     keys = np.empty(open_episodes.slots.size, np.int64)
@@ -205,13 +254,18 @@ def _write_final(rings: Any, env: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _evict(slots: Any, env: int, oldest_held: int) -> None:
-    """Free the slots of those sequences of ``env`` that need a row before position ``oldest_held``."""
+def _evict(slots: Any, env: int, oldest_held: int) -> int:
+    """Free the slots of those sequences of ``env`` that need a row before position ``oldest_held``.
+
+    Returns:
+        The oldest position that is needed then; ``oldest_held`` if none is.
+    """
     slot = slots.ends[OLDEST, env]
     while slot != NO_SLOT:
         # The row before its first is read for the action and reward before, if its episode has one.
-        if max(slots.columns[FIRST_STEP, slot] - 1, slots.columns[EPISODE_START, slot]) >= oldest_held:
-            break
+        needed = max(slots.columns[FIRST_STEP, slot] - 1, slots.columns[EPISODE_START, slot])
+        if needed >= oldest_held:
+            return int(needed)
         slots.keys[slot] = NO_KEY
         set_weight(slots.nodes, slots.starts, slot, 0.0)
         _free(slots, slot)
@@ -219,8 +273,8 @@ def _evict(slots: Any, env: int, oldest_held: int) -> None:
         slots.counts[EVICTED] += 1
         slot = slots.newer[slot]
         slots.ends[OLDEST, env] = slot
-    if slot == NO_SLOT:
-        slots.ends[NEWEST, env] = NO_SLOT
+    slots.ends[NEWEST, env] = NO_SLOT
+    return oldest_held
 
 
 @njit(cache=True, nogil=True)

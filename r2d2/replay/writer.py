@@ -1,15 +1,16 @@
 """Writes steps: rows to the storage, sequences and their recurrent states to the table."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from r2d2.replay.geometry import SequenceGeometry
+from r2d2.replay.rows import copy_rows
 from r2d2.replay.sequences import SequenceTable
 from r2d2.replay.steps import Steps
 from r2d2.replay.storage import StepStorage
-from r2d2.replay.write_steps import NO_SLOT, SLOT_MASK, Open, Written, end_episodes, write_steps
-
-_ALL = np.empty(0, np.bool_)
+from r2d2.replay.write_steps import NO_SLOT, SLOT_MASK, Open, Written, end_episodes, steps_kept, write_steps
 
 
 class SequenceWriter:
@@ -32,65 +33,61 @@ class SequenceWriter:
         """Position of the open episode's first step."""
         self.slots = np.full((n, geometry.most_open), NO_SLOT, np.int64)
         """Where in the table the states of the sequences begun and not complete are; see `Open`."""
-        self._open = Open(self.step, self.episode_start, self.slots)
+        self._open = tuple(Open(self.step, self.episode_start, self.slots))
         # A step may take two rows, and what is written at once may not lap itself.
         self._most = n * max(1, storage.rows_per_env // 2 - 1)
 
-    def write(self, steps: Steps, priorities: NDArray[np.float64] | None) -> NDArray[np.int64]:
+    def kept(self, steps: Steps) -> NDArray[np.int64]:
+        """Numbers of those steps whose recurrent states are to be kept: sequences begin with them."""
+        numbers: NDArray[np.int64] = steps_kept(
+            self._lengths, self.step, steps.terminated, steps.truncated, steps.active
+        )
+        return numbers
+
+    def write(
+        self,
+        steps: Steps,
+        kept: NDArray[np.int64],
+        states: list[NDArray[Any]],
+        priorities: NDArray[np.float64] | None,
+    ) -> NDArray[np.int64]:
         """Write T steps of every environment.
 
         Args:
             steps: ``[T * num_envs]``, those of one time after the other.
-            priorities: float64[num_envs] of the sequences complete by them; default: the largest there was.
+            kept: see `kept`, int64[k].
+            states: leaves ``[k, ...]`` of the states before these steps.
+            priorities: float64[num_envs] of the sequences complete by the steps; default: the largest there was.
 
         Returns:
             Keys of these sequences, int64[n], in the order of their completion.
         """
         table, count = self._table, len(steps.action)
-        weights = table.weights_of(priorities)
-        active = _ALL if steps.active is None else steps.active
-        written: list[Written] = []
-        while not written or written[-1].end < count:
-            begin = written[-1].end if written else 0
-            end = min(count, begin + self._most)
-            written.append(
-                write_steps(
-                    self._lengths,
-                    self._storage.rings,
-                    table.slots,
-                    self._open,
-                    begin,
-                    end,
-                    steps.action,
-                    steps.reward,
-                    steps.terminated,
-                    steps.truncated,
-                    active,
-                    weights,
-                )
-            )
-            self._copy(written[-1], steps, sum(len(each.final_rows) for each in written[:-1]))
-            if written[-1].end < end:
+        rings, weights = tuple(self._storage.rings), table.weights_of(priorities)
+        own = (steps.action, steps.reward, steps.terminated, steps.truncated, steps.active, kept, weights)
+        keys: list[NDArray[np.int64]] = []
+        finals = written_to = 0
+        while written_to < count:
+            end = min(count, written_to + self._most)
+            written = Written(*write_steps(self._lengths, rings, tuple(table.slots), self._open, written_to, end, *own))
+            self._storage.put_observations(written.rows, steps.observations, written.steps)
+            if len(written.final_rows):
+                numbers = np.arange(finals, finals + len(written.final_rows))
+                self._storage.put_observations(written.final_rows, steps.finals, numbers)
+                finals += len(numbers)
+            if len(written.begun):
+                for table_leaf, leaf in zip(table.states, states, strict=True):
+                    copy_rows(table_leaf, written.begun, leaf, written.begun_with)
+            keys.append(written.keys)
+            written_to = written.end
+            if written_to < end:
                 table.grow()
-        keys = written[0].keys if len(written) == 1 else np.concatenate([each.keys for each in written])
-        if priorities is not None and len(keys):
-            table.has_seen(priorities[table.columns[0, keys & SLOT_MASK]])
-        return keys
+        of_all = keys[0] if len(keys) == 1 else np.concatenate(keys)
+        if priorities is not None and len(of_all):
+            table.has_seen(priorities[table.columns[0, of_all & SLOT_MASK]])
+        return of_all
 
-    def _copy(self, written: Written, steps: Steps, finals_before: int) -> None:
-        """What the compiled loop leaves to be copied: arrays whose number and dtypes are the spaces'."""
-        everything = len(written.rows) == len(steps.action)
-        new = steps.observations if everything else [leaf[written.steps] for leaf in steps.observations]
-        self._storage.put_observations(written.rows, new)
-        if len(written.final_rows):
-            these = slice(finals_before, finals_before + len(written.final_rows))
-            self._storage.put_observations(written.final_rows, [final[these] for final in steps.finals])
-        if len(written.begun):
-            # Of a slot that was taken, freed and taken again, the last state stays.
-            for kept, state in zip(self._table.states, steps.states, strict=True):
-                kept[written.begun] = state[written.begun_at]
-
-    def end_episodes(self, envs: NDArray[np.int64], finals: list[NDArray]) -> NDArray[np.int64]:
+    def end_episodes(self, envs: NDArray[np.int64], finals: list[NDArray[Any]]) -> NDArray[np.int64]:
         """End the open episodes of ``envs`` (int64[n]) as truncated; keys of the sequences complete by that.
 
         Args:
@@ -99,7 +96,7 @@ class SequenceWriter:
         """
         weight = self._table.weights_of(None)[0]
         rows, keys = end_episodes(
-            self._lengths, self._storage.rings, self._table.slots, self._open, envs, float(weight)
+            self._lengths, tuple(self._storage.rings), tuple(self._table.slots), self._open, envs, float(weight)
         )
-        self._storage.put_observations(rows, finals)
+        self._storage.put_observations(rows, finals, np.arange(len(rows)))
         return keys

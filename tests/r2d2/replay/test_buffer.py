@@ -238,7 +238,7 @@ class TestActions:
         assert actions.dtype == space.dtype
         assert all(space.contains(action) for action in actions)
         assert len({action.tobytes() for action in actions}) == spec.count
-        assert spec.to_index(actions, spec.count).tolist() == list(range(spec.count))
+        assert spec.to_index(actions, (spec.count,)).tolist() == list(range(spec.count))
 
     @pytest.mark.parametrize("space", [spaces.Box(-1, 1), spaces.MultiBinary(3), spaces.Tuple((spaces.Discrete(2),))])
     def test_of_other_spaces_are_refused(self, space: spaces.Space[Any]) -> None:

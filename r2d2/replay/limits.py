@@ -1,0 +1,42 @@
+"""Whether all numbers of an array are within limits: a check of every step that is added, so it must cost little."""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+
+def within(array: NDArray[Any], low: Any, high: Any) -> bool:
+    """Whether ``low <= x <= high`` for every ``x`` of the array, which what is not a number is not.
+
+    Args:
+        array: of whole numbers, float32 or float64.
+        low, high: numbers of its dtype.
+    """
+    return bool(_within(array.reshape(-1), low, high))
+
+
+def finite(array: NDArray[Any]) -> bool:
+    """Whether every number of the array is finite."""
+    return bool(_finite(array.reshape(-1)) if array.dtype in _COMPILED else np.isfinite(array).all())
+
+
+_COMPILED = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+@njit(cache=True, nogil=True)
+def _within(values: Any, low: Any, high: Any) -> bool:
+    # Whole numbers that are or-ed, and no way out before the end, are what the compiler can do many at a time.
+    outside = np.int32(0)
+    for i in range(values.size):
+        outside |= np.int32(not values[i] >= low) | np.int32(not values[i] <= high)
+    return outside == 0
+
+
+@njit(cache=True, nogil=True)
+def _finite(values: Any) -> bool:
+    infinite = np.int32(0)
+    for i in range(values.size):
+        infinite |= np.int32(values[i] - values[i] != 0)
+    return infinite == 0

@@ -1,0 +1,53 @@
+"""Rows of arrays copied from place to place."""
+
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+
+def copy_rows(to: NDArray[Any], rows: NDArray[np.int64], values: NDArray[Any], numbers: NDArray[np.int64]) -> None:
+    """``to[rows] = values[numbers]``; of a row given twice, the last one stays.
+
+    Args:
+        to: contiguous.
+        rows, numbers: int64[n]; nothing checks that they are inside.
+        values: of the trailing shape of ``to`` and of a dtype that its own can hold.
+    """
+    if values.dtype != to.dtype or not values.flags.c_contiguous:
+        values = np.ascontiguousarray(values, to.dtype)
+    nbytes = to.nbytes // len(to)
+    _copy(to.reshape(-1).view(np.uint8), rows, values.reshape(-1).view(np.uint8), numbers, nbytes)
+
+
+@njit(cache=True, nogil=True)
+def _copy(to: Any, rows: Any, values: Any, numbers: Any, nbytes: int) -> None:
+    begin = 0
+    while begin < len(rows):
+        # Rows that follow each other in both are one.
+        end = begin + 1
+        while end < len(rows) and rows[end] == rows[end - 1] + 1 and numbers[end] == numbers[end - 1] + 1:
+            end += 1
+        move(to, rows[begin] * nbytes, values, numbers[begin] * nbytes, (end - begin) * nbytes)
+        begin = end
+
+
+@intrinsic
+def move(typing_context: Any, out: Any, at: Any, values: Any, first: Any, count: Any) -> Any:
+    """``out[at : at + count] = values[first : first + count]``, as the C library copies memory.
+
+    It writes large runs without reading first what they replace, which no loop does. Both are arrays of one axis and of
+    one dtype. Nothing checks that the places are inside of them.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        to, source = (context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 2))
+        size = context.get_abi_sizeof(context.get_data_type(out.dtype))
+        to, source = builder.gep(to, [arguments[1]]), builder.gep(source, [arguments[3]])
+        cgutils.raw_memcpy(builder, to, source, arguments[4], size)
+        return context.get_dummy_value()
+
+    return types.void(out, at, values, first, count), generate
