@@ -50,9 +50,13 @@ def as_tensors(tree: Any) -> list[Any]:
     While a tensor is used, its array must stay as it is. The tensors of a batch as the replay made it are made once and
     used again with its memory: they are for one call, of whose results none may share memory with what it was given.
     """
-    leaves = tf.nest.flatten(tree)
     memory = tree.memory if isinstance(tree, Batch) and not _with_gpu() else None
-    tensors: list[Any] = memory.tensors_of(leaves) if memory is not None else []
+    tensors: list[Any] = memory.tensors if memory is not None and memory.in_tuples else []
+    if tensors:
+        return tensors
+    leaves = tf.nest.flatten(tree)
+    if memory is not None:
+        tensors = memory.tensors_of(leaves)
     if not tensors:
         tensors = [_shared(leaf) if _can_share(leaf) else tf.constant(leaf) for leaf in leaves]
         if memory is not None:

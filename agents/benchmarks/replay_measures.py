@@ -109,8 +109,10 @@ def filled_and_weighed(
     """A filled replay, and the bytes by which it made the process larger.
 
     A small one is filled before: the code that is compiled or loaded when a replay is first used is no memory of steps.
+    Nor are the steps that are yet to be added.
     """
     fill(make(profile, 1, 2 * EPISODE), profile, 1, EPISODE)
+    steps(profile, ENVS, 0, PERIOD)
     gc.collect()
     before = resident_bytes()
     replay = make(profile, ENVS, capacity)

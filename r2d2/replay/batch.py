@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from r2d2.replay import trees
-from r2d2.replay.gather import PREFIX_LENGTH, UNROLL_LENGTH, copy_observations, copy_steps, runs_of
-from r2d2.replay.memory import Layout, ReusedMemory
+from r2d2.replay.gather import copy_observations, copy_steps, keys_and_weights, runs_of
+from r2d2.replay.memory import Block, Layout, ReusedMemory
+from r2d2.replay.records import PREFIX_LENGTH, UNROLL_LENGTH
 from r2d2.replay.reuse import ReusedBatches, SharedMemory
 from r2d2.replay.sequences import SequenceTable
 from r2d2.replay.spaces import ObservationSpec
@@ -70,8 +71,9 @@ class Batch(_Batch):
         """A copy, or what is read from a file, lies in memory of its own."""
 
 
-_PREFIX = 9
-"""Place of the prefixes' arrays in the layout of a batch; see `BatchGatherer._make_layout`."""
+_OF_STEPS, _OF_UNROLL, _PREFIX = 2, 6, 13
+"""Places in the layout of a batch, see `BatchGatherer._make_layout`: of what `copy_steps` writes, of the part of it
+that is the unrolls' alone, and of the prefixes' observations."""
 
 
 class BatchGatherer:
@@ -86,19 +88,22 @@ class BatchGatherer:
         self._spec = spec
         self._state_example = state_example
         self._states = [np.asarray(leaf) for leaf in trees.leaves(state_example)]
+        self._unroll_at = _PREFIX + len(spec.leaves)
+        self._states_at = self._unroll_at + len(spec.leaves)
         self._memory = ReusedMemory()
-        self._batches = ReusedBatches()
+        self._batches = ReusedBatches(trees.is_of_tuples(spec.tree) and trees.is_of_tuples(state_example))
         self._layout = lru_cache(maxsize=4096)(self._make_layout)
 
-    def batch(self, storage: StepStorage, table: SequenceTable, slots: NDArray[np.int64]) -> Batch:
-        """The sequences in ``slots`` (int64[B]); all importance weights are 1."""
-        runs, longest_prefix, longest_unroll = runs_of(table.columns, slots)
+    def batch(
+        self, storage: StepStorage, table: SequenceTable, slots: NDArray[np.int64], importance_exponent: float = 0.0
+    ) -> Batch:
+        """The sequences in ``slots`` (int64[B]), with importance weights for ``importance_exponent``."""
+        runs, longest_prefix, longest_unroll = runs_of(table.entries, slots)
         memory = self._batches.take(self._layout(len(slots), longest_prefix, longest_unroll))
-        arrays = memory.arrays
-        self._copy(storage, runs, arrays)
-        table.keys.take(slots, out=arrays[0], mode="clip")
-        arrays[1].fill(1.0)
-        for stored, out in zip(table.states, arrays[len(arrays) - len(table.states) :], strict=True):
+        arrays, tree = memory.arrays, table.tree
+        self._copy(storage, runs, memory.block, longest_prefix, longest_unroll)
+        keys_and_weights(table.entries, tree.nodes, len(table), importance_exponent, slots, arrays[0], arrays[1])
+        for stored, out in zip(table.states, arrays[self._states_at :], strict=True):
             stored.take(slots, axis=0, out=out, mode="clip")
         batch = self._make_batch(arrays)
         batch.memory = memory
@@ -108,60 +113,57 @@ class BatchGatherer:
         """What the network reads in the prefixes of ``runs`` (see `r2d2.replay.gather`), ``[B, F, ...]``."""
         runs = runs.copy()
         runs[UNROLL_LENGTH] = 0
-        arrays = self._memory.arrays(self._layout(runs.shape[1], int(runs[PREFIX_LENGTH].max()), 0))
-        self._copy(storage, runs, arrays)
-        return self._inputs(arrays, 0)
+        longest = int(runs[PREFIX_LENGTH].max())
+        arrays = self._memory.arrays(self._layout(runs.shape[1], longest, 0))
+        self._copy(storage, runs, Block.of(arrays), longest, 0)
+        return Inputs(self._spec.build(arrays[_PREFIX : self._unroll_at]), *arrays[_OF_STEPS : _OF_STEPS + 2])
 
-    def _copy(self, storage: StepStorage, runs: NDArray[np.int64], arrays: list[NDArray[Any]]) -> None:
-        """All but the keys, the importance weights and the states."""
-        leaves = len(storage.observations)
-        unroll = _PREFIX + leaves + 2
-        previous = *arrays[unroll - 2 : unroll], *arrays[unroll + leaves : unroll + leaves + 2]
-        copy_steps(
-            storage.action, storage.reward, storage.flags, storage.rows_per_env, runs, *previous, *arrays[2:_PREFIX]
-        )
-        for leaf, ring in enumerate(storage.observations):
-            copy_observations(ring, storage.rows_per_env, runs, arrays[_PREFIX + leaf], arrays[unroll + leaf])
-
-    def _inputs(self, arrays: list[NDArray[Any]], number: int) -> Inputs:
-        """Of the prefixes (0) or the unrolls (1)."""
-        leaves = len(self._spec.leaves)
-        first = _PREFIX + number * (leaves + 2)
-        return Inputs(self._spec.build(arrays[first : first + leaves]), *arrays[first + leaves : first + leaves + 2])
+    def _copy(self, storage: StepStorage, runs: NDArray[np.int64], block: Block, prefix: int, unroll: int) -> None:
+        """Everything of the steps, for the longest ``prefix`` and ``unroll``."""
+        (memory, starts), rows = block, storage.rows_per_env
+        of_steps = starts[_OF_STEPS:_PREFIX]
+        copy_steps(storage.action, storage.reward, storage.flags, rows, runs, memory, of_steps, prefix, unroll)
+        for leaf, ring in enumerate(storage.observation_bytes):
+            places = starts[_PREFIX + leaf], starts[self._unroll_at + leaf]
+            row_bytes = storage.row_bytes[leaf]
+            copy_observations(ring, row_bytes, rows, runs, memory, places[0], prefix, places[1], unroll)
 
     def _make_batch(self, arrays: list[NDArray[Any]]) -> Batch:
-        keys, weights, action, reward, terminated, truncated, prefix_length, train_length, unroll_length = arrays[:9]
-        return Batch(
-            keys=keys,
-            importance_weights=weights,
-            state=trees.build(self._state_example, arrays[len(arrays) - len(self._states) :]),
-            prefix=self._inputs(arrays, 0),
-            prefix_length=prefix_length,
-            unroll=self._inputs(arrays, 1),
-            unroll_length=unroll_length,
-            train_length=train_length,
-            action=action,
-            reward=reward,
-            terminated=terminated,
-            truncated=truncated,
+        keys, weights, *previous = arrays[:_OF_UNROLL]
+        action, reward, terminated, truncated, prefix_length, train_length, unroll_length = arrays[_OF_UNROLL:_PREFIX]
+        state, unroll = trees.build(self._state_example, arrays[self._states_at :]), self._unroll_at
+        return Batch._make(
+            (
+                keys,
+                weights,
+                state,
+                Inputs(self._spec.build(arrays[_PREFIX:unroll]), previous[0], previous[1]),
+                prefix_length,
+                Inputs(self._spec.build(arrays[unroll : self._states_at]), previous[2], previous[3]),
+                unroll_length,
+                train_length,
+                action,
+                reward,
+                terminated,
+                truncated,
+            )
         )
 
     def _make_layout(self, batch: int, prefix: int, unroll: int) -> Layout:
-        """Keys, importance weights; of the unrolls' steps action, reward, terminated, truncated; the three lengths;
-        observations, previous actions and rewards of the prefixes, then of the unrolls; states."""
-
-        def inputs(width: int) -> list[Any]:
-            observations = [((batch, width, *leaf.shape), leaf.dtype) for leaf in self._spec.leaves]
-            return [*observations, ((batch, width), np.dtype(np.int32)), ((batch, width), np.dtype(np.float32))]
-
+        """Keys, importance weights; what `copy_steps` writes; observations of the prefixes, of the unrolls; states."""
+        whole, real, flag = np.dtype(np.int32), np.dtype(np.float32), np.dtype(np.bool_)
         return Layout.of(
             [
                 ((batch,), np.dtype(np.int64)),
-                ((batch,), np.dtype(np.float32)),
-                *[((batch, unroll), np.dtype(dtype)) for dtype in (np.int32, np.float32, np.bool_, np.bool_)],
-                *[((batch,), np.dtype(np.int32))] * 3,
-                *inputs(prefix),
-                *inputs(unroll),
+                ((batch,), real),
+                *[((batch, width), dtype) for width in (prefix, unroll) for dtype in (whole, real)],
+                *[((batch, unroll), dtype) for dtype in (whole, real, flag, flag)],
+                *[((batch,), whole)] * 3,
+                *[
+                    ((batch, width, *leaf.shape), leaf.dtype)
+                    for width in (prefix, unroll)
+                    for leaf in self._spec.leaves
+                ],
                 *[((batch, *leaf.shape), leaf.dtype) for leaf in self._states],
             ]
         )

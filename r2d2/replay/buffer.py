@@ -1,17 +1,15 @@
 """The sequence replay buffer: steps go in as they are played, sequences with their stored states come out."""
 
 import math
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
-from r2d2.replay import snapshot
+from r2d2.replay import snapshot, trees
 from r2d2.replay.batch import Batch, BatchGatherer, Inputs
 from r2d2.replay.consistency import inconsistencies
-from r2d2.replay.gather import importance_weights
 from r2d2.replay.geometry import SequenceGeometry
 from r2d2.replay.sequences import SequenceTable
 from r2d2.replay.spaces import ActionSpec, ObservationSpec
@@ -96,7 +94,6 @@ class SequenceReplay:
         self.rng = np.random.default_rng(seed)
         self._gatherer = BatchGatherer(self.observation_spec, state_example)
         self._checker = StepChecker(self.observation_spec, self.action_spec, state_example)
-        self._strata = lru_cache(maxsize=16)(lambda batch_size: np.arange(batch_size) / batch_size)
 
     def __len__(self) -> int:
         """Sequences that can be sampled."""
@@ -177,9 +174,10 @@ class SequenceReplay:
         Raises:
             TypeError, ValueError: see `add`. Nothing has been changed then.
         """
-        if np.ndim(reward) != 2:
-            raise ValueError(f"reward has shape {np.shape(reward)}, must be [time, num_envs]")
-        lead = (np.shape(reward)[0], self.num_envs)
+        reward = trees.as_array(reward, "reward")
+        if reward.ndim != 2:
+            raise ValueError(f"reward has shape {reward.shape}, must be [time, num_envs]")
+        lead = (len(reward), self.num_envs)
         if lead[0] == 0:
             return np.zeros(0, np.int64)
         steps = self._checker.check(lead, observation, action, reward, terminated, truncated, final_observation, active)
@@ -214,13 +212,8 @@ class SequenceReplay:
         if not self.can_sample():
             why = "all priorities are zero" if len(self) else "no sequence is complete yet"
             raise RuntimeError(f"nothing to sample: {why}; ask can_sample() first")
-        tree = self.table.tree
-        slots = tree.draw(self._strata(batch_size) + self.rng.random(batch_size) / batch_size)
-        batch = self._gatherer.batch(self.storage, self.table, slots)
-        if self.importance_exponent:
-            exponent = float(self.importance_exponent)
-            importance_weights(tree.leaves, tree.total, len(self), exponent, slots, batch.importance_weights)
-        return batch
+        slots = self.table.tree.draw_strata(self.rng.random(batch_size))
+        return self._gatherer.batch(self.storage, self.table, slots, float(self.importance_exponent))
 
     def get(self, keys: ArrayLike) -> Batch:
         """The sequences of ``keys`` (int64[n], n at least 1) with importance weights of 1.

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from r2d2.replay.flags import FINAL, FIRST, TERMINATED, TRUNCATED
 from r2d2.replay.geometry import SequenceGeometry
+from r2d2.replay.records import ENV, FINAL, FIRST, KEY, NO_KEY, NO_SLOT, SLOT_BITS, SLOT_MASK, TERMINATED, TRUNCATED
 from r2d2.replay.sequences import SequenceTable
 from r2d2.replay.storage import StepStorage
-from r2d2.replay.write_steps import NEWEST, NO_KEY, NO_SLOT, SLOT_BITS, SLOT_MASK
+from r2d2.replay.write_steps import NEWEST
 from r2d2.replay.writer import SequenceWriter
 
 
@@ -89,7 +89,7 @@ def _slot_problems(writer: SequenceWriter, table: SequenceTable) -> Iterator[str
     if len(live) and (table.keys[live] >> SLOT_BITS).max() >= table.next_number:
         yield "a key is numbered as one that is still to come"
     for env in range(table.slots.ends.shape[1]):
-        mine = live[table.columns[0, live] == env]
+        mine = live[table.entries[live, ENV] == env]
         queue = table.queue(env)
         if queue != mine[np.argsort(table.keys[mine])].tolist() or table.slots.ends[NEWEST, env] != (
             queue[-1] if queue else NO_SLOT
@@ -103,7 +103,7 @@ def _sequence_problems(
     storage: StepStorage, table: SequenceTable, geometry: SequenceGeometry, slot: int
 ) -> Iterator[str]:
     """A sequence is a window of the geometry on rows that are held, within one episode."""
-    env, episode_start, first, prefix_length, train_length, unroll_length = table.columns[:, slot].tolist()
+    env, episode_start, first, prefix_length, train_length, unroll_length = table.entries[slot, :KEY].tolist()
     name = f"sequence in slot {slot} (environment {env})"
     if not 0 <= env < storage.num_envs:
         yield f"{name}: there is no such environment"
@@ -150,7 +150,7 @@ def _sequence_problems(
 def _order_problems(table: SequenceTable, geometry: SequenceGeometry, env: int) -> Iterator[str]:
     """No sequence is missing between two: each is the next of its episode, or the first of the next episode."""
     queue = table.queue(env)
-    _, episode_start, first, prefix_length, _, unroll_length = table.columns[:, queue]
+    _, episode_start, first, prefix_length, _, unroll_length = table.entries[queue, :KEY].T
     start = first + prefix_length
     end = start + unroll_length
     next_of_episode = (episode_start[1:] == episode_start[:-1]) & (start[1:] == start[:-1] + geometry.period)

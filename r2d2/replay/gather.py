@@ -1,94 +1,116 @@
 """From rings of rows to sequences side by side: the compiled loops that copy a batch.
 
 Rows of one environment follow each other in its ring, so a sequence is one run of rows, or two where the ring begins
-again. Every element of the outputs is written: steps, then padding.
+again. Every element of the outputs is written: steps, then padding. Outputs lie in one block of bytes, each from a byte
+on: to hand over one array costs less than a dozen.
 
-``runs`` is int64[6, B], the columns of `r2d2.replay.sequences.COLUMNS`.
+``runs`` is int64[6, B]: of each sequence its environment, the positions of its episode's and of its own first step, and
+the lengths of its prefix, of its trained steps and of its unroll.
 """
 
 from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
+from numba.extending import overload
 
-from r2d2.replay.flags import TERMINATED, TRUNCATED
+from r2d2.replay.records import (
+    ENV,
+    EPISODE_START,
+    FIRST_STEP,
+    KEY,
+    PREFIX_LENGTH,
+    TERMINATED,
+    TRAIN_LENGTH,
+    TRUNCATED,
+    UNROLL_LENGTH,
+)
 from r2d2.replay.rows import move
+from r2d2.replay.sum_tree import total_of
 
 NO_ACTION = -1
 """Previous action at an episode's first step, and in padding."""
 
-BUILT_ON = {"TERMINATED": 2, "TRUNCATED": 4}
-"""Of `r2d2.replay.flags`. What is compiled is kept on disk for this file's text alone: let it change with them."""
-
-ENV, EPISODE_START, FIRST, PREFIX_LENGTH, TRAIN_LENGTH, UNROLL_LENGTH = range(6)
+BUILT_ON = {"records.py": "9cda2fe10454", "rows.py": "9fd1f601c9b8", "sum_tree.py": "78585f0fe5dd"}
+"""Hashes of what is imported here: what is compiled is kept on disk for this file's text alone."""
 
 
 @njit(cache=True, nogil=True)
-def runs_of(columns: Any, slots: Any) -> tuple[Any, int, int]:
-    """``columns`` (int64[6, all]) of the sequences in ``slots``, and their longest prefix and unroll."""
-    runs = np.empty((columns.shape[0], len(slots)), np.int64)
+def runs_of(entries: Any, slots: Any) -> tuple[Any, int, int]:
+    """The runs of the sequences in ``slots`` of ``entries`` (int64[all, 8]), and their longest prefix and unroll."""
+    runs = np.empty((KEY, len(slots)), np.int64)
     prefix, unroll = 0, 0
     for b in range(len(slots)):
-        for i in range(len(columns)):
-            runs[i, b] = columns[i, slots[b]]
+        for i in range(KEY):
+            runs[i, b] = entries[slots[b], i]
         prefix, unroll = max(prefix, runs[PREFIX_LENGTH, b]), max(unroll, runs[UNROLL_LENGTH, b])
     return runs, prefix, unroll
 
 
 @njit(cache=True, nogil=True)
-def importance_weights(leaves: Any, total: float, count: int, exponent: float, slots: Any, out: Any) -> None:
-    """``(count * leaf / total) ** -exponent`` over the largest of them, float32[B] into ``out``."""
-    largest = 0.0
-    weights = np.empty(len(slots))
-    for b in range(len(slots)):
-        weights[b] = (count * leaves[slots[b]] / total) ** -exponent
-        largest = max(largest, weights[b])
-    for b in range(len(slots)):
-        out[b] = weights[b] / largest
-
-
-def copy_observations(
-    ring: NDArray[Any], ring_rows: int, runs: NDArray[np.int64], prefix: NDArray[Any], unroll: NDArray[Any]
+def keys_and_weights(
+    entries: Any, nodes: Any, count: int, exponent: float, slots: Any, keys: Any, weights: Any
 ) -> None:
-    """Copy the observations of the prefixes to ``prefix`` [B, F, ...] and those of the unrolls to ``unroll``.
+    """Keys, int64[B], of the sequences in ``slots``, and their importance weights, float32[B].
 
-    Args:
-        ring: one leaf of all environments' rows, ``[num_envs * ring_rows, ...]``, contiguous.
-        ring_rows: rows of each environment.
-        runs: which rows.
-        prefix, unroll: of the ring's dtype and trailing shape, contiguous.
+    These are ``(count * leaf / total) ** -exponent`` over the largest of them; all 1 if ``exponent`` is 0. The leaves
+    are the first of the sum tree's ``nodes``.
     """
-    row_bytes = ring[:1].nbytes
-    # As the widest whole numbers that a row is made of: a copy then takes the fewest steps.
-    width = next(width for width in (8, 4, 2, 1) if row_bytes % width == 0)
-    flat = [array.reshape(-1).view(f"u{width}") for array in (ring, prefix, unroll)]
-    _copy_rows(flat[0], row_bytes // width, ring_rows, runs, flat[1], prefix.shape[1], flat[2], unroll.shape[1])
+    total, largest = total_of(nodes), 0.0
+    unscaled = np.ones(len(slots))
+    for b in range(len(slots)):
+        keys[b] = entries[slots[b], KEY]
+        if exponent > 0:
+            unscaled[b] = (count * nodes[slots[b]] / total) ** -exponent
+        largest = max(largest, unscaled[b])
+    for b in range(len(slots)):
+        weights[b] = unscaled[b] / largest
 
 
 @njit(cache=True, nogil=True)
-def _copy_rows(
-    ring: Any, words: int, ring_rows: int, runs: Any, prefix: Any, prefix_width: int, unroll: Any, unroll_width: int
+def copy_observations(
+    ring: Any,
+    row_bytes: int,
+    ring_rows: int,
+    runs: Any,
+    block: Any,
+    prefix: int,
+    prefix_width: int,
+    unroll: int,
+    unroll_width: int,
 ) -> None:
+    """Copy the observations of the prefixes, ``[B, prefix_width, ...]``, and of the unrolls.
+
+    Args:
+        ring: one leaf of all environments' rows as bytes, uint8[num_envs * ring_rows * row_bytes].
+        row_bytes: of one row.
+        ring_rows: rows of each environment.
+        runs: which rows.
+        block: uint8[n], where the copies go.
+        prefix, unroll: the bytes of it where they begin.
+        prefix_width, unroll_width: rows of each sequence there.
+    """
     for b in range(runs.shape[1]):
-        base, position, length = runs[ENV, b] * ring_rows, runs[FIRST, b], runs[PREFIX_LENGTH, b]
-        _copy_run(ring, words, base, ring_rows, position, length, prefix, b * prefix_width, prefix_width)
+        base, position, length = runs[ENV, b] * ring_rows, runs[FIRST_STEP, b], runs[PREFIX_LENGTH, b]
+        at = prefix + b * prefix_width * row_bytes
+        _copy_run(ring, row_bytes, base, ring_rows, position, length, block, at, prefix_width)
         position, length = position + length, runs[UNROLL_LENGTH, b]
-        _copy_run(ring, words, base, ring_rows, position, length, unroll, b * unroll_width, unroll_width)
+        at = unroll + b * unroll_width * row_bytes
+        _copy_run(ring, row_bytes, base, ring_rows, position, length, block, at, unroll_width)
 
 
 @njit(cache=True, nogil=True)
 def _copy_run(
-    ring: Any, words: int, base: int, ring_rows: int, position: int, length: int, out: Any, row: int, width: int
+    ring: Any, words: int, base: int, ring_rows: int, position: int, length: int, out: Any, at: int, width: int
 ) -> None:
-    """``length`` rows from ``position`` on to ``row`` and on of ``out``, then zeros up to ``width`` rows."""
+    """``length`` rows of ``words`` elements from ``position`` on to ``out[at:]``, then zeros up to ``width`` rows."""
     position = position % ring_rows
     before_end = min(length, ring_rows - position)
-    move(out, row * words, ring, (base + position) * words, before_end * words)
+    move(out, at, ring, (base + position) * words, before_end * words)
     if before_end < length:
-        move(out, (row + before_end) * words, ring, base * words, (length - before_end) * words)
+        move(out, at + before_end * words, ring, base * words, (length - before_end) * words)
     if length < width:
-        out[(row + length) * words : (row + width) * words] = 0
+        out[at + length * words : at + width * words] = 0
 
 
 @njit(cache=True, nogil=True)
@@ -98,17 +120,10 @@ def copy_steps(
     ring_flags: Any,
     ring_rows: int,
     runs: Any,
-    prefix_action: Any,
-    prefix_reward: Any,
-    unroll_action: Any,
-    unroll_reward: Any,
-    action: Any,
-    reward: Any,
-    terminated: Any,
-    truncated: Any,
-    prefix_length: Any,
-    train_length: Any,
-    unroll_length: Any,
+    block: Any,
+    starts: Any,
+    prefix_width: int,
+    unroll_width: int,
 ) -> None:
     """Copy everything of the steps but their observations.
 
@@ -116,17 +131,23 @@ def copy_steps(
         ring_action, ring_reward, ring_flags: of all environments' rows, ``[num_envs * ring_rows]``.
         ring_rows: rows of each environment.
         runs: which rows.
-        prefix_action, prefix_reward: int32 and float32[B, F], the previous action and reward of the prefixes' steps.
-        unroll_action, unroll_reward: the same of the unrolls', [B, W].
-        action, reward, terminated, truncated: int32, float32, bool, bool[B, W], of the unrolls' steps.
-        prefix_length, train_length, unroll_length: int32[B].
+        block: uint8[n], where the copies go.
+        starts: int64[11], the bytes of it where they begin. Of the prefixes, ``[B, prefix_width]``, previous action
+            (int32) and reward (float32); of the unrolls, ``[B, unroll_width]``, the same, then action (int32), reward
+            (float32), terminated, truncated (bool); prefix, train and unroll length, int32[B].
+        prefix_width, unroll_width: steps of each sequence there.
     """
-    prefix_width, unroll_width = prefix_action.shape[1], unroll_action.shape[1]
-    prefix_actions, prefix_rewards = prefix_action.reshape(-1), prefix_reward.reshape(-1)
-    unroll_actions, unroll_rewards = unroll_action.reshape(-1), unroll_reward.reshape(-1)
-    actions, rewards = action.reshape(-1), reward.reshape(-1)
-    for b in range(runs.shape[1]):
-        base, first = runs[ENV, b] * ring_rows, runs[FIRST, b]
+    batch = runs.shape[1]
+    burned_in, steps = batch * prefix_width, batch * unroll_width
+    prefix_actions, prefix_rewards = _words(block, starts[0], burned_in), _reals(block, starts[1], burned_in)
+    unroll_actions, unroll_rewards = _words(block, starts[2], steps), _reals(block, starts[3], steps)
+    actions, rewards = _words(block, starts[4], steps), _reals(block, starts[5], steps)
+    terminated, truncated = block[starts[6] : starts[6] + steps], block[starts[7] : starts[7] + steps]
+    lengths = _words(block, starts[8], batch), _words(block, starts[9], batch), _words(block, starts[10], batch)
+    # An episode ends with a sequence's last step, before which no flag can be: behind it is at most one row.
+    terminated[:], truncated[:] = 0, 0
+    for b in range(batch):
+        base, first = runs[ENV, b] * ring_rows, runs[FIRST_STEP, b]
         length, at, width = runs[PREFIX_LENGTH, b], b * prefix_width, prefix_width
         before = (first - 1) % ring_rows
         _values(ring_action, base, ring_rows, before, length, prefix_actions, at, width, NO_ACTION)
@@ -143,12 +164,20 @@ def copy_steps(
             unroll_actions[at], unroll_rewards[at] = NO_ACTION, 0
         _values(ring_action, base, ring_rows, here, length, actions, at, width, 0)
         _copy_run(ring_reward, 1, base, ring_rows, here, length, rewards, at, width)
-        # An episode ends with a sequence's last step, before which no flag can be: behind it is at most one row.
-        terminated[b], truncated[b] = False, False
         for t in range(max(0, length - 2), length):
             flag = ring_flags[base + (here + t) % ring_rows]
-            terminated[b, t], truncated[b, t] = flag & TERMINATED != 0, flag & TRUNCATED != 0
-        prefix_length[b], train_length[b], unroll_length[b] = runs[PREFIX_LENGTH, b], runs[TRAIN_LENGTH, b], length
+            terminated[at + t], truncated[at + t] = flag & TERMINATED != 0, flag & TRUNCATED != 0
+        lengths[0][b], lengths[1][b], lengths[2][b] = runs[PREFIX_LENGTH, b], runs[TRAIN_LENGTH, b], length
+
+
+@njit(cache=True, nogil=True)
+def _words(block: Any, start: int, count: int) -> Any:
+    return block[start : start + 4 * count].view(np.int32)
+
+
+@njit(cache=True, nogil=True)
+def _reals(block: Any, start: int, count: int) -> Any:
+    return block[start : start + 4 * count].view(np.float32)
 
 
 @njit(cache=True, nogil=True)
@@ -157,15 +186,26 @@ def _values(
 ) -> None:
     """One value of each of ``length`` rows from ``position`` (in the ring) on, then padding, to ``out[at:]``."""
     straight = min(length, ring_rows - position)
-    _convert(ring[base + position : base + position + straight], out[at : at + straight])
+    _convert(out, at, ring, base + position, straight)
     if straight < length:
-        _convert(ring[base : base + length - straight], out[at + straight : at + length])
+        _convert(out, at + straight, ring, base, length - straight)
     for i in range(at + length, at + width):
         out[i] = padding
 
 
-@njit(cache=True, nogil=True)
-def _convert(values: Any, out: Any) -> None:
-    # Indices that count up from zero are what the compiler can make long moves of.
-    for i in range(len(out)):
-        out[i] = values[i]
+def _convert(out: Any, at: Any, values: Any, first: Any, count: Any) -> Any:
+    """``out[at : at + count] = values[first : first + count]``, in compiled code."""
+
+
+@overload(_convert)
+def _compiled_convert(out: Any, at: Any, values: Any, first: Any, count: Any) -> Any:
+    def copy(out: Any, at: Any, values: Any, first: Any, count: Any) -> Any:
+        move(out, at, values, first, count)
+
+    def convert(out: Any, at: Any, values: Any, first: Any, count: Any) -> Any:
+        to, source = out[at : at + count], values[first : first + count]
+        # Indices that count up from zero are what the compiler can make long moves of.
+        for i in range(len(to)):
+            to[i] = source[i]
+
+    return copy if values.dtype == out.dtype else convert

@@ -12,20 +12,14 @@ from numba import njit
 from numpy.typing import NDArray
 
 from r2d2.replay import trees
+from r2d2.replay.memory import aligned_zeros
+from r2d2.replay.records import COLUMNS, ENV, KEY, NEWER, NO_KEY, NO_SLOT, SLOT_MASK
 from r2d2.replay.sum_tree import SumTree
 from r2d2.replay.trees import Tree
-from r2d2.replay.write_steps import (
-    COLUMNS,
-    EVICTED,
-    FREE,
-    GIVEN,
-    LIVE,
-    NO_KEY,
-    NO_SLOT,
-    OLDEST,
-    SLOT_MASK,
-    Slots,
-)
+from r2d2.replay.write_steps import EVICTED, FREE, GIVEN, LIVE, OLDEST, Slots
+
+BUILT_ON = {"records.py": "9cda2fe10454"}
+"""Hash of what is imported for compiled code, which is kept on disk for this file's text alone."""
 
 
 class Runs(NamedTuple):
@@ -57,9 +51,7 @@ class SequenceTable:
         self.states = [np.zeros((slots, *np.shape(s)), np.asarray(s).dtype) for s in trees.leaves(state_example)]
         self.tree = SumTree(slots)
         self.slots = Slots(
-            keys=np.full(slots, NO_KEY, np.int64),
-            columns=np.zeros((len(COLUMNS), slots), np.int64),
-            newer=np.full(slots, NO_SLOT, np.int64),
+            entries=_no_entries(slots),
             ends=np.full((2, num_envs), NO_SLOT, np.int64),
             free=np.arange(slots - 1, -1, -1),
             counts=np.array([slots, 0, 0, 0], np.int64),
@@ -74,16 +66,15 @@ class SequenceTable:
         return int(self.slots.counts[LIVE])
 
     @property
-    def keys(self) -> NDArray[np.int64]:
-        """int64[slots], `NO_KEY` where no complete sequence is."""
-        keys: NDArray[np.int64] = self.slots.keys
-        return keys
+    def entries(self) -> NDArray[np.int64]:
+        """int64[slots, 8], see `Slots`."""
+        entries: NDArray[np.int64] = self.slots.entries
+        return entries
 
     @property
-    def columns(self) -> NDArray[np.int64]:
-        """int64[6, slots], see `COLUMNS`."""
-        columns: NDArray[np.int64] = self.slots.columns
-        return columns
+    def keys(self) -> NDArray[np.int64]:
+        """int64[slots], `NO_KEY` where no complete sequence is."""
+        return self.entries[:, KEY]
 
     @property
     def free(self) -> NDArray[np.int64]:
@@ -112,7 +103,7 @@ class SequenceTable:
     @property
     def nbytes(self) -> int:
         """Bytes held for sequences: stored states, where their rows are, weights."""
-        arrays = (self.slots.keys, self.slots.columns, self.slots.newer, self.slots.free, self.tree.nodes)
+        arrays = (self.entries, self.slots.free, self.tree.nodes)
         return sum(a.nbytes for a in (*self.states, *arrays))
 
     def weights_of(self, priorities: NDArray[np.float64] | None) -> NDArray[np.float64]:
@@ -132,7 +123,7 @@ class SequenceTable:
         slot = int(self.slots.ends[OLDEST, env])
         while slot != NO_SLOT and len(slots) < len(self.keys):
             slots.append(slot)
-            slot = int(self.slots.newer[slot])
+            slot = int(self.entries[slot, NEWER])
         return slots
 
     def grow(self) -> None:
@@ -144,41 +135,40 @@ class SequenceTable:
         free = np.concatenate([self.slots.free, np.zeros(more, np.int64)])
         free[counts[FREE] : counts[FREE] + more] = np.arange(old + more - 1, old - 1, -1)
         counts[FREE] += more
+        entries = _no_entries(old + more)
+        entries[:old] = self.entries
         self.slots = self.slots._replace(
-            keys=np.concatenate([self.keys, np.full(more, NO_KEY, np.int64)]),
-            columns=np.concatenate([self.columns, np.zeros((len(COLUMNS), more), np.int64)], axis=1),
-            newer=np.concatenate([self.slots.newer, np.full(more, NO_SLOT, np.int64)]),
+            entries=entries,
             free=free,
             nodes=self.tree.nodes,
             starts=self.tree.starts,
         )
 
-    def restore(
-        self,
-        keys: NDArray[np.int64],
-        columns: NDArray[np.int64],
-        free: NDArray[np.int64],
-        given: int,
-        evicted: int,
-    ) -> None:
-        """Hold the sequences of ``keys`` (int64[slots], as many as here); states and weights are to be set apart."""
+    def restore(self, entries: NDArray[np.int64], free: NDArray[np.int64], given: int, evicted: int) -> None:
+        """Hold these sequences; states and weights are to be set apart.
+
+        Args:
+            entries: int64[slots, 7], without the column `NEWER`.
+            free: slots that are free.
+            given, evicted: keys given, sequences overwritten.
+        """
         slots = self.slots
-        slots.keys[:], slots.columns[:] = keys, columns
+        slots.entries[:, :NEWER] = entries
         slots.free[: len(free)] = free
         live = self.live_slots()
         slots.counts[:] = len(free), len(live), given, evicted
-        slots.newer[:], slots.ends[:] = NO_SLOT, NO_SLOT
+        slots.entries[:, NEWER], slots.ends[:] = NO_SLOT, NO_SLOT
         for env in range(slots.ends.shape[1]):
-            mine = live[columns[0, live] == env]
-            mine = mine[np.argsort(keys[mine])]
+            mine = live[entries[live, ENV] == env]
+            mine = mine[np.argsort(entries[mine, KEY])]
             if len(mine):
-                slots.newer[mine[:-1]] = mine[1:]
+                slots.entries[mine[:-1], NEWER] = mine[1:]
                 slots.ends[:, env] = mine[0], mine[-1]
 
     def update_priorities(self, keys: NDArray[np.int64], priorities: NDArray[np.float64]) -> int:
         """Set the priorities of those ``keys`` that are still held; returns how many were not."""
         slots, weights = np.empty(len(keys), np.int64), np.empty(len(keys))
-        alive, largest = _weigh(keys, priorities, self.keys, self._priority_exponent, slots, weights)
+        alive, largest = _weigh(keys, priorities, self.entries, self._priority_exponent, slots, weights)
         if alive:
             self.largest_priority = max(self.largest_priority, largest)
             self.tree.set(slots[:alive], weights[:alive])
@@ -198,20 +188,26 @@ class SequenceTable:
 
     def runs(self, slots: NDArray[np.int64]) -> Runs:
         """Where the rows of the sequences in ``slots`` are."""
-        return Runs(*self.columns[:, slots])
+        return Runs(*self.entries[slots, : len(Runs._fields)].T)
 
     def live_slots(self) -> NDArray[np.int64]:
         """Slots in use, in order of their number."""
         return np.flatnonzero(self.keys != NO_KEY)
 
 
+def _no_entries(slots: int) -> NDArray[np.int64]:
+    entries = aligned_zeros((slots, COLUMNS), np.int64)
+    entries[:, KEY], entries[:, NEWER] = NO_KEY, NO_SLOT
+    return entries
+
+
 @njit(cache=True, nogil=True)
-def _weigh(keys: Any, priorities: Any, held: Any, exponent: float, slots: Any, weights: Any) -> tuple[int, float]:
-    """Write slots and weights of those ``keys`` that are ``held``; returns how many, and their largest priority."""
+def _weigh(keys: Any, priorities: Any, entries: Any, exponent: float, slots: Any, weights: Any) -> tuple[int, float]:
+    """Write slots and weights of those ``keys`` that are held; returns how many, and their largest priority."""
     alive, largest = 0, 0.0
     for i in range(len(keys)):
         slot = keys[i] & SLOT_MASK
-        if keys[i] >= 0 and slot < len(held) and held[slot] == keys[i]:
+        if keys[i] >= 0 and slot < len(entries) and entries[slot, KEY] == keys[i]:
             slots[alive], weights[alive] = slot, priorities[i] ** exponent
             alive, largest = alive + 1, max(largest, priorities[i])
     return alive, largest

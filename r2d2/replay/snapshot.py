@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from r2d2.replay import trees
 from r2d2.replay.consistency import inconsistencies
+from r2d2.replay.records import NEWER
 from r2d2.replay.sequences import SequenceTable
 from r2d2.replay.storage import StepStorage
-from r2d2.replay.write_steps import COLUMNS
 from r2d2.replay.writer import SequenceWriter
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ def _arrays(replay: SequenceReplay) -> State:
         "open.step": writer.step,
         "open.episode_start": writer.episode_start,
         "open.slots": writer.slots,
-        "sequences.keys": table.keys,
-        "sequences.columns": table.columns,
+        "sequences.entries": table.entries[:, :NEWER],
         "sequences.weights": table.tree.leaves,
         "sequences.free": table.free,
     }
@@ -74,12 +73,12 @@ def set_state(replay: SequenceReplay, state: State) -> None:
 
 
 def _table(replay: SequenceReplay, state: State) -> SequenceTable:
-    keys, (given, evicted, _) = state["sequences.keys"], state["counters"].tolist()
-    table = SequenceTable(replay.table.state_example, replay.num_envs, len(keys), replay.priority_exponent)
-    table.restore(keys, state["sequences.columns"], state["sequences.free"], given, evicted)
+    entries, (given, evicted, _) = state["sequences.entries"], state["counters"].tolist()
+    table = SequenceTable(replay.table.state_example, replay.num_envs, len(entries), replay.priority_exponent)
+    table.restore(entries, state["sequences.free"], given, evicted)
     for i, leaf in enumerate(table.states):
         leaf[...] = state[f"sequences.state.{i}"]
-    table.tree.set(np.arange(len(keys)), state["sequences.weights"])
+    table.tree.set(np.arange(len(entries)), state["sequences.weights"])
     table.largest_priority = float(state["largest_priority"])
     return table
 
@@ -128,16 +127,14 @@ def _check(replay: SequenceReplay, state: State) -> None:
     own = _arrays(replay)
     if missing := sorted(set(own) - set(state)):
         raise ValueError(f"the replay's state lacks {missing}")
-    slots = np.size(state["sequences.keys"])
+    slots = np.shape(state["sequences.entries"])[:1]
     for name, like in own.items():
         shape = like.shape
-        if name.startswith("sequences.") and name != "sequences.columns":
-            shape = (slots, *shape[1:])
-        elif name == "sequences.columns":
-            shape = (len(COLUMNS), slots)
+        if name.startswith("sequences."):
+            shape = (*slots, *shape[1:])
         found = state[name]
         if name == "sequences.free":
-            shape = found.shape if found.ndim == 1 and found.size <= slots else (-1,)
+            shape = found.shape if found.ndim == 1 and (found.size,) <= slots else (-1,)
         if like.dtype.kind != "U" and (found.shape != shape or found.dtype != like.dtype):
             raise ValueError(
                 f"{name} of the replay's state is {found.dtype}{list(found.shape)}, must be {like.dtype}{list(shape)}"

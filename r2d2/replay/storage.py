@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from r2d2.replay.flags import FINAL
 from r2d2.replay.memory import aligned_zeros
+from r2d2.replay.records import FINAL
 from r2d2.replay.rows import copy_rows
 from r2d2.replay.spaces import ActionSpec, ObservationSpec
 from r2d2.replay.write_steps import Rings
@@ -33,11 +33,15 @@ class StepStorage:
         self.rows_per_env = rows_per_env
         rows = num_envs * rows_per_env
         self.observations = [aligned_zeros((rows, *leaf.shape), leaf.dtype) for leaf in observations.leaves]
+        self.observation_bytes = [ring.reshape(-1).view(np.uint8) for ring in self.observations]
+        """The same memory."""
+        self.row_bytes = [math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in observations.leaves]
+        """Bytes of one observation."""
         self.action = np.zeros(rows, actions.index_dtype)
         self.action_count = actions.count
         self.reward = np.zeros(rows, np.float32)
         self.flags = np.zeros(rows, np.uint8)
-        """See `r2d2.replay.flags`."""
+        """See `r2d2.replay.records`."""
         self.position = np.zeros(num_envs, np.int64)
         """Rows written to each ring since the beginning."""
         self.rings = Rings(self.action, self.reward, self.flags, self.position)

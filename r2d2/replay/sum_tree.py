@@ -43,7 +43,7 @@ class SumTree:
     @property
     def total(self) -> float:
         """Sum of all weights."""
-        return float(_total(self.nodes))
+        return float(total_of(self.nodes))
 
     @property
     def leaves(self) -> NDArray[np.float64]:
@@ -61,6 +61,13 @@ class SumTree:
         The total must be positive.
         """
         return _draw(self.nodes, self.starts, fractions)
+
+    def draw_strata(self, uniform: NDArray[np.float64]) -> NDArray[np.int64]:
+        """One leaf from each of n equal parts of the total, where in it ``uniform`` (float64[n] in [0, 1)) says.
+
+        Source: Schaul et al. 2016, appendix B.2.1.
+        """
+        return _draw_strata(self.nodes, self.starts, uniform)
 
     def resized(self, size: int) -> "SumTree":
         """A tree of ``size`` leaves with the weights of this one, as far as they go."""
@@ -96,7 +103,8 @@ def _block_sum(nodes: Any, start: int) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _total(nodes: Any) -> float:
+def total_of(nodes: Any) -> float:
+    """Sum of all weights."""
     return _block_sum(nodes, len(nodes) - CHILDREN)
 
 
@@ -125,7 +133,7 @@ def _add_up(nodes: Any, starts: Any, indices: Any) -> None:
 def _draw(nodes: Any, starts: Any, fractions: Any) -> Any:
     """The leaf under each fraction."""
     drawn = np.empty(len(fractions), np.int64)
-    total = _total(nodes)
+    total = total_of(nodes)
     for i in range(len(fractions)):
         mass = fractions[i] * total
         block = 0
@@ -148,3 +156,12 @@ def _draw(nodes: Any, starts: Any, fractions: Any) -> Any:
             block = block * CHILDREN + chosen
         drawn[i] = block
     return drawn
+
+
+@njit(cache=True, nogil=True)
+def _draw_strata(nodes: Any, starts: Any, uniform: Any) -> Any:
+    n = len(uniform)
+    fractions = np.empty(n)
+    for i in range(n):
+        fractions[i] = i / n + uniform[i] / n
+    return _draw(nodes, starts, fractions)

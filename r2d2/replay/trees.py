@@ -48,9 +48,18 @@ def named_leaves(tree: Tree, name: str) -> list[tuple[str, Any]]:
 
 def build(like: Tree, new_leaves: list[Any]) -> Tree:
     """A tree of the structure of ``like`` with other leaves."""
-    if isinstance(like, dict | tuple | list):
-        return _build(like, iter(new_leaves))
-    return new_leaves[0]
+    if not isinstance(like, _NESTED):
+        return new_leaves[0]
+    if type(like) is tuple and not any(isinstance(part, _NESTED) for part in like):
+        return tuple(new_leaves)
+    return _build(like, iter(new_leaves))
+
+
+def is_of_tuples(tree: Tree) -> bool:
+    """Whether no node of the tree can be changed in place."""
+    if isinstance(tree, tuple):
+        return all(is_of_tuples(part) for part in tree)
+    return not isinstance(tree, _NESTED)
 
 
 def _build(like: Tree, supply: Iterator[Any]) -> Tree:
@@ -68,22 +77,22 @@ def leaves_like(like: Tree, tree: Tree, name: str) -> list[Any]:
     Raises:
         ValueError: ``tree`` is not nested as ``like`` is; the message names the place.
     """
+    if not isinstance(like, _NESTED):
+        if isinstance(tree, dict | tuple):
+            raise ValueError(f"{name} must be one array, not a {type(tree).__name__}")
+        return [tree]
     if isinstance(like, dict):
         if not isinstance(tree, dict) or set(tree) != set(like):
             found = f"a dict of {sorted(tree, key=str)}" if isinstance(tree, dict) else type(tree).__name__
             raise ValueError(f"{name} must be a dict of {sorted(like, key=str)}, not {found}")
         return [leaf for key in like for leaf in leaves_like(like[key], tree[key], f"{name}[{key!r}]")]
-    if isinstance(like, _SEQUENCES):
-        if not isinstance(tree, _SEQUENCES) or len(tree) != len(like):
-            found = f"{len(tree)}" if isinstance(tree, _SEQUENCES) else f"a {type(tree).__name__}"
-            raise ValueError(f"{name} must be a sequence of {len(like)} parts, not {found}")
-        if not any(isinstance(part, _NESTED) for part in (*like, *tree)):
-            return list(tree)
-        return [
-            leaf
-            for i, (old, new) in enumerate(zip(like, tree, strict=True))
-            for leaf in leaves_like(old, new, f"{name}[{i}]")
-        ]
-    if isinstance(tree, dict | tuple):
-        raise ValueError(f"{name} must be one array, not a {type(tree).__name__}")
-    return [tree]
+    if not isinstance(tree, _SEQUENCES) or len(tree) != len(like):
+        found = f"{len(tree)}" if isinstance(tree, _SEQUENCES) else f"a {type(tree).__name__}"
+        raise ValueError(f"{name} must be a sequence of {len(like)} parts, not {found}")
+    if not any(isinstance(part, _NESTED) for part in (*like, *tree)):
+        return list(tree)
+    return [
+        leaf
+        for i, (old, new) in enumerate(zip(like, tree, strict=True))
+        for leaf in leaves_like(old, new, f"{name}[{i}]")
+    ]

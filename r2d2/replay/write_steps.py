@@ -10,19 +10,29 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from r2d2.replay.flags import FINAL, FIRST, TERMINATED, TRUNCATED
 from r2d2.replay.geometry import begun_by, complete_by, count_of, window_of
+from r2d2.replay.records import (
+    ENV,
+    EPISODE_START,
+    FINAL,
+    FIRST,
+    FIRST_STEP,
+    KEY,
+    NEWER,
+    NO_KEY,
+    NO_SLOT,
+    PREFIX_LENGTH,
+    SLOT_BITS,
+    TERMINATED,
+    TRAIN_LENGTH,
+    TRUNCATED,
+    UNROLL_LENGTH,
+)
 from r2d2.replay.sum_tree import set_weight
 
-BUILT_ON = {"flags.py": "6e7b57a5aa91", "geometry.py": "73e42bbcc39d", "sum_tree.py": "80696178133e"}
+BUILT_ON = {"records.py": "9cda2fe10454", "geometry.py": "73e42bbcc39d", "sum_tree.py": "78585f0fe5dd"}
 """Hashes of what is imported here: what is compiled is kept on disk for this file's text alone."""
 
-NO_KEY = -1
-NO_SLOT = -1
-SLOT_BITS = 32
-SLOT_MASK = (1 << SLOT_BITS) - 1
-COLUMNS = ("env", "episode_start", "first", "prefix_length", "train_length", "unroll_length")
-ENV, EPISODE_START, FIRST_STEP, PREFIX_LENGTH, TRAIN_LENGTH, UNROLL_LENGTH = range(6)
 FREE, LIVE, GIVEN, EVICTED = range(4)
 """Places in `Slots.counts`."""
 OLDEST, NEWEST = range(2)
@@ -41,12 +51,8 @@ class Rings(NamedTuple):
 class Slots(NamedTuple):
     """Slots of `r2d2.replay.sequences.SequenceTable`, but for their states."""
 
-    keys: Any
-    """int64[slots], `NO_KEY` where no complete sequence is."""
-    columns: Any
-    """int64[6, slots], see `COLUMNS`."""
-    newer: Any
-    """int64[slots], slot of the next newer sequence of the same environment, or `NO_SLOT`."""
+    entries: Any
+    """int64[slots, 8], a cache line for each sequence: see `r2d2.replay.records`."""
     ends: Any
     """int64[2, num_envs], slots of each environment's oldest and newest sequence, or `NO_SLOT`."""
     free: Any
@@ -263,15 +269,15 @@ def _evict(slots: Any, env: int, oldest_held: int) -> int:
     slot = slots.ends[OLDEST, env]
     while slot != NO_SLOT:
         # The row before its first is read for the action and reward before, if its episode has one.
-        needed = max(slots.columns[FIRST_STEP, slot] - 1, slots.columns[EPISODE_START, slot])
+        needed = max(slots.entries[slot, FIRST_STEP] - 1, slots.entries[slot, EPISODE_START])
         if needed >= oldest_held:
             return int(needed)
-        slots.keys[slot] = NO_KEY
+        slots.entries[slot, KEY] = NO_KEY
         set_weight(slots.nodes, slots.starts, slot, 0.0)
         _free(slots, slot)
         slots.counts[LIVE] -= 1
         slots.counts[EVICTED] += 1
-        slot = slots.newer[slot]
+        slot = slots.entries[slot, NEWER]
         slots.ends[OLDEST, env] = slot
     slots.ends[NEWEST, env] = NO_SLOT
     return oldest_held
@@ -302,20 +308,20 @@ def _enter(lengths: Any, slots: Any, open_episodes: Any, env: int, number: int, 
     steps, episode_start = open_episodes.step[env], open_episodes.episode_start[env]
     first, start, trained, unroll = window_of(number, steps, burn_in, train_length, period, n_step)
     slot = _close(open_episodes, env, number)
-    slots.columns[ENV, slot], slots.columns[EPISODE_START, slot] = env, episode_start
-    slots.columns[FIRST_STEP, slot] = episode_start + first
-    slots.columns[PREFIX_LENGTH, slot] = start - first
-    slots.columns[TRAIN_LENGTH, slot], slots.columns[UNROLL_LENGTH, slot] = trained, unroll
+    slots.entries[slot, ENV], slots.entries[slot, EPISODE_START] = env, episode_start
+    slots.entries[slot, FIRST_STEP] = episode_start + first
+    slots.entries[slot, PREFIX_LENGTH] = start - first
+    slots.entries[slot, TRAIN_LENGTH], slots.entries[slot, UNROLL_LENGTH] = trained, unroll
     key = (slots.counts[GIVEN] << SLOT_BITS) | slot
-    slots.keys[slot] = key
+    slots.entries[slot, KEY] = key
     slots.counts[GIVEN] += 1
     slots.counts[LIVE] += 1
     newest = slots.ends[NEWEST, env]
     if newest == NO_SLOT:
         slots.ends[OLDEST, env] = slot
     else:
-        slots.newer[newest] = slot
-    slots.newer[slot], slots.ends[NEWEST, env] = NO_SLOT, slot
+        slots.entries[newest, NEWER] = slot
+    slots.entries[slot, NEWER], slots.ends[NEWEST, env] = NO_SLOT, slot
     set_weight(slots.nodes, slots.starts, slot, weight)
     return int(key)
 

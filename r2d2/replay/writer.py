@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from r2d2.replay.geometry import SequenceGeometry
+from r2d2.replay.records import ENV, NO_SLOT, SLOT_MASK
 from r2d2.replay.rows import copy_rows
 from r2d2.replay.sequences import SequenceTable
 from r2d2.replay.steps import Steps
 from r2d2.replay.storage import StepStorage
-from r2d2.replay.write_steps import NO_SLOT, SLOT_MASK, Open, Written, end_episodes, steps_kept, write_steps
+from r2d2.replay.write_steps import Open, Written, end_episodes, steps_kept, write_steps
 
 
 class SequenceWriter:
@@ -84,7 +85,7 @@ class SequenceWriter:
                 table.grow()
         of_all = keys[0] if len(keys) == 1 else np.concatenate(keys)
         if priorities is not None and len(of_all):
-            table.has_seen(priorities[table.columns[0, of_all & SLOT_MASK]])
+            table.has_seen(priorities[table.entries[of_all & SLOT_MASK, ENV]])
         return of_all
 
     def end_episodes(self, envs: NDArray[np.int64], finals: list[NDArray[Any]]) -> NDArray[np.int64]:

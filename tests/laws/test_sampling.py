@@ -153,7 +153,7 @@ class TestFrequencies:
             keys = replay.add([1] * 3, [0] * 3, [0.0] * 3, ends, ~(ends | True), (), final_observation=[2] * 3,
                               priority=priority)  # fmt: skip
             for key in keys.tolist():
-                env = int(replay.table.columns[0, key & 0xFFFFFFFF])
+                env = int(replay.table.entries[key & 0xFFFFFFFF, 0])
                 priorities[key] = float(priority[env])
         keys = replay.keys()
         assert len(keys) > 100

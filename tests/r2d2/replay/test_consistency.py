@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from replay_oracle import BOTH, TERMINATED, TRUNCATED, Play
 
 from r2d2.replay import SequenceGeometry, SequenceReplay
-from r2d2.replay.flags import FINAL, FIRST
-from r2d2.replay.flags import TERMINATED as TERMINATED_FLAG
+from r2d2.replay.records import FINAL, FIRST
+from r2d2.replay.records import TERMINATED as TERMINATED_FLAG
 
 ENDS = (TERMINATED, TRUNCATED, BOTH)
 
@@ -75,7 +75,7 @@ def set_flag(row: int, flags: int) -> Callable[[SequenceReplay], None]:
 
 def column(number: int, change: int, env: int = 0, sequence: int = 1) -> Callable[[SequenceReplay], None]:
     def damage(replay: SequenceReplay) -> None:
-        replay.table.columns[number, slot(replay, env, sequence)] += change
+        replay.table.entries[slot(replay, env, sequence), number] += change
 
     return damage
 
@@ -181,7 +181,7 @@ DAMAGE: dict[str, tuple[Callable[[SequenceReplay], None], str]] = {
     ),
     "a negative key": (run("table.keys[table.queue(0)[0]] -= 1 << 62"), "a key is negative"),
     "a queue in another order": (
-        run("table.slots.newer[table.queue(0)[0]] = table.queue(0)[2]"),
+        run("table.entries[table.queue(0)[0], 7] = table.queue(0)[2]"),
         "environment 0: its queue does not hold its sequences in the order of their keys",
     ),
     "a queue without its oldest": (
@@ -193,7 +193,7 @@ DAMAGE: dict[str, tuple[Callable[[SequenceReplay], None], str]] = {
         "environment 0: its queue does not hold its sequences in the order of their keys",
     ),
     "a queue without an end": (
-        run("table.slots.newer[table.queue(0)[-1]] = table.queue(0)[0]"),
+        run("table.entries[table.queue(0)[-1], 7] = table.queue(0)[0]"),
         "environment 0: its queue does not hold its sequences in the order of their keys",
     ),
     # Sequences
@@ -255,8 +255,8 @@ def lose(replay: SequenceReplay, env: int, number: int) -> None:
     """Take out a sequence so that everything about its slot is in order: free, without weight, in no queue."""
     queue, slots = replay.table.queue(env), replay.table.slots
     lost = queue[number]
-    slots.newer[queue[number - 1]] = queue[number + 1]
-    slots.keys[lost] = -1
+    slots.entries[queue[number - 1], 7] = queue[number + 1]
+    slots.entries[lost, 6] = -1
     replay.table.tree.set(np.array([lost]), 0.0)
     slots.free[slots.counts[0]] = lost
     slots.counts[:2] += (1, -1)
