@@ -9,22 +9,14 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 
-def copy_rows(to: NDArray[Any], rows: NDArray[np.int64], values: NDArray[Any], numbers: NDArray[np.int64]) -> None:
-    """``to[rows] = values[numbers]``; of a row given twice, the last one stays.
+@njit(cache=True, nogil=True)
+def copy_rows(to: Any, rows: Any, values: Any, numbers: Any, nbytes: int) -> None:
+    """Copy the rows ``numbers`` of ``values`` to the rows ``rows`` of ``to``; of a row given twice, the last one stays.
 
     Args:
-        to: contiguous.
+        to, values: rows of ``nbytes`` bytes, uint8[all * nbytes].
         rows, numbers: int64[n]; nothing checks that they are inside.
-        values: of the trailing shape of ``to`` and of a dtype that its own can hold.
     """
-    if values.dtype != to.dtype or not values.flags.c_contiguous:
-        values = np.ascontiguousarray(values, to.dtype)
-    nbytes = to.nbytes // len(to)
-    _copy(to.reshape(-1).view(np.uint8), rows, values.reshape(-1).view(np.uint8), numbers, nbytes)
-
-
-@njit(cache=True, nogil=True)
-def _copy(to: Any, rows: Any, values: Any, numbers: Any, nbytes: int) -> None:
     begin = 0
     while begin < len(rows):
         # Rows that follow each other in both are one.
@@ -33,6 +25,13 @@ def _copy(to: Any, rows: Any, values: Any, numbers: Any, nbytes: int) -> None:
             end += 1
         move(to, rows[begin] * nbytes, values, numbers[begin] * nbytes, (end - begin) * nbytes)
         begin = end
+
+
+def as_bytes(values: NDArray[Any], dtype: Any) -> NDArray[np.uint8]:
+    """An array at ``dtype`` as bytes, uint8[n]; a copy only where it must be one."""
+    if values.dtype != dtype or not values.flags.c_contiguous:
+        values = np.ascontiguousarray(values, dtype)
+    return values.reshape(-1).view(np.uint8)
 
 
 @intrinsic

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from r2d2.replay import trees
 from r2d2.replay.memory import aligned_zeros
 from r2d2.replay.records import COLUMNS, ENV, KEY, NEWER, NO_KEY, NO_SLOT, SLOT_MASK
+from r2d2.replay.rows import as_bytes, copy_rows
 from r2d2.replay.sum_tree import SumTree
 from r2d2.replay.trees import Tree
 from r2d2.replay.write_steps import EVICTED, FREE, GIVEN, LIVE, OLDEST, Slots
@@ -112,6 +113,12 @@ class SequenceTable:
             return priorities**self._priority_exponent
         self._entering[0] = self.max_priority**self._priority_exponent
         return self._entering
+
+    def put_states(self, slots: NDArray[np.int64], states: list[NDArray[Any]], numbers: NDArray[np.int64]) -> None:
+        """Keep the states ``numbers`` (int64[n]) of leaves ``[all, ...]`` in ``slots`` (int64[n])."""
+        for stored, new in zip(self.states, states, strict=True):
+            nbytes = stored.nbytes // len(stored)
+            copy_rows(stored.reshape(-1).view(np.uint8), slots, as_bytes(new, stored.dtype), numbers, nbytes)
 
     def has_seen(self, priorities: NDArray[np.float64]) -> None:
         """Remember the largest of ``priorities`` (float64[n], n at least 1), which sequences have been given."""

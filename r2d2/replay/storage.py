@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from r2d2.replay.memory import aligned_zeros
 from r2d2.replay.records import FINAL
-from r2d2.replay.rows import copy_rows
+from r2d2.replay.rows import as_bytes, copy_rows
 from r2d2.replay.spaces import ActionSpec, ObservationSpec
 from r2d2.replay.write_steps import Rings
 
@@ -66,8 +66,9 @@ class StepStorage:
         self, rows: NDArray[np.int64], observations: list[NDArray[Any]], numbers: NDArray[np.int64]
     ) -> None:
         """Write the observations ``numbers`` (int64[n]) of leaves ``[all, ...]`` to ``rows`` (int64[n])."""
-        for ring, new in zip(self.observations, observations, strict=True):
-            copy_rows(ring, rows, new, numbers)
+        for leaf, new in enumerate(observations):
+            copied = as_bytes(new, self.observations[leaf].dtype)
+            copy_rows(self.observation_bytes[leaf], rows, copied, numbers, self.row_bytes[leaf])
 
     def oldest_position(self) -> NDArray[np.int64]:
         """The oldest position still held in each ring, int64[num_envs]."""

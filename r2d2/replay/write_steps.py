@@ -160,7 +160,7 @@ def write_steps(
         The fields of `Written`, a plain tuple.
     """
     rings, slots, open_episodes = Rings(*ring_arrays), Slots(*slot_arrays), Open(*open_arrays)
-    burn_in, train_length, period, n_step = lengths
+    burn_in, _, period, _ = lengths
     num_envs = len(rings.position)
     ring_rows = len(rings.action) // num_envs
     most = end - begin
@@ -169,60 +169,93 @@ def write_steps(
     begun_with = np.empty_like(begun)
     keys = np.empty(most + open_episodes.slots.size, np.int64)
     n, finals, m, c = 0, 0, 0, 0
-    # Nothing is complete before this step, or overwritten up to this position: most steps pass by with comparisons.
-    completes, overwrites = np.zeros((2, num_envs), np.int64)
-    next_kept = np.searchsorted(kept, begin)
+    # With the steps before, nothing is complete or overwritten: most pass by with one comparison.
+    quiet = np.zeros(num_envs, np.int64)
     places = rings.position % ring_rows
+    next_kept = np.searchsorted(kept, begin)
     i, env = begin, begin % num_envs
     while i < end:
         if len(active) == 0 or active[i]:
-            step = open_episodes.step[env]
-            if step == 0:
-                open_episodes.episode_start[env] = rings.position[env]
+            step, flags = open_episodes.step[env], terminated[i] * TERMINATED + truncated[i] * TRUNCATED
             if next_kept < len(kept) and kept[next_kept] == i:
-                first_new, end_new = begun_by(step, burn_in, period), begun_by(step + 1, burn_in, period)
-                if slots.counts[FREE] < end_new - first_new:
+                if not _has_room(lengths, slots, step):
                     break
-                for number in range(first_new, end_new):
-                    slots.counts[FREE] -= 1
-                    slot = slots.free[slots.counts[FREE]]
-                    open_episodes.slots[env, number % open_episodes.slots.shape[1]] = slot
-                    begun[m], begun_with[m] = slot, next_kept
-                    m += 1
+                first_m, m = m, _begin(lengths, rings, slots, open_episodes, env, begun, m)
+                begun_with[first_m:m] = next_kept
                 next_kept += 1
+                flags += (step == 0) * FIRST
             row = env * ring_rows + places[env]
             places[env] = places[env] + 1 if places[env] + 1 < ring_rows else 0
             rows[n], steps[n] = row, i
             n += 1
-            rings.action[row], rings.reward[row] = action[i], reward[i]
-            rings.flags[row] = (step == 0) * FIRST + terminated[i] * TERMINATED + truncated[i] * TRUNCATED
+            rings.action[row], rings.reward[row], rings.flags[row] = action[i], reward[i], flags
             rings.position[env] += 1
             open_episodes.step[env] += 1
-            ended = terminated[i] or truncated[i]
+            ended = flags >= TERMINATED
             if ended:
                 final_rows[finals] = _write_final(rings, env)
                 places[env] = rings.position[env] % ring_rows
                 finals += 1
-            # What is to be overwritten leaves the table before anything enters it.
-            if rings.position[env] > overwrites[env]:
-                overwrites[env] = _evict(slots, env, rings.position[env] - ring_rows) + ring_rows
-            if ended or step >= completes[env]:
-                complete = complete_by(step, train_length + n_step, period)
-                due = complete * period + train_length + n_step - 1
+            if ended or step >= quiet[env]:
                 weight = weights[env % len(weights)]
-                if ended:
-                    c = _end_episode(lengths, slots, open_episodes, env, complete, weight, keys, c)
-                    completes[env] = 0
-                elif step == due:
-                    keys[c] = _enter(lengths, slots, open_episodes, env, complete, weight)
-                    c += 1
-                    completes[env] = due + period
-                else:
-                    completes[env] = due
-                overwrites[env] = 0
+                c, quiet[env] = _settle(lengths, rings, slots, open_episodes, env, step, ended, weight, keys, c)
         i += 1
         env = env + 1 if env + 1 < num_envs else 0
     return i, rows[:n], steps[:n], final_rows[:finals], begun[:m], begun_with[:m], keys[:c]
+
+
+@njit(cache=True, nogil=True)
+def _has_room(lengths: Any, slots: Any, step: int) -> bool:
+    """Whether there are slots for the sequences that begin with ``step``."""
+    burn_in, _, period, _ = lengths
+    return slots.counts[FREE] >= begun_by(step + 1, burn_in, period) - begun_by(step, burn_in, period)
+
+
+@njit(cache=True, nogil=True)
+def _begin(lengths: Any, rings: Any, slots: Any, open_episodes: Any, env: int, begun: Any, m: int) -> int:
+    """Take slots for the sequences that begin with the next step, and write them to ``begun[m:]``; where they end."""
+    burn_in, _, period, _ = lengths
+    step, places = open_episodes.step[env], open_episodes.slots.shape[1]
+    if step == 0:
+        open_episodes.episode_start[env] = rings.position[env]
+    for number in range(begun_by(step, burn_in, period), begun_by(step + 1, burn_in, period)):
+        slots.counts[FREE] -= 1
+        begun[m] = open_episodes.slots[env, number % places] = slots.free[slots.counts[FREE]]
+        m += 1
+    return m
+
+
+@njit(cache=True, nogil=True)
+def _settle(
+    lengths: Any,
+    rings: Any,
+    slots: Any,
+    open_episodes: Any,
+    env: int,
+    step: int,
+    ended: bool,
+    weight: float,
+    keys: Any,
+    c: int,
+) -> tuple[int, int]:
+    """Let sequences leave and enter the table after ``step`` has been written; keys go to ``keys[c:]``.
+
+    Returns:
+        Where they end, and the next step of the episode with which there may be something to do.
+    """
+    _, train_length, period, n_step = lengths
+    ring_rows = len(rings.action) // len(rings.position)
+    oldest_held = rings.position[env] - ring_rows
+    # What is overwritten leaves before anything enters.
+    oldest_needed = _evict(slots, env, oldest_held)
+    complete = complete_by(step, train_length + n_step, period)
+    if ended:
+        return _end_episode(lengths, slots, open_episodes, env, complete, weight, keys, c), 0
+    due = complete * period + train_length + n_step - 1
+    if step == due:
+        keys[c] = _enter(lengths, slots, open_episodes, env, complete, weight)
+        c, due = c + 1, due + period
+    return c, min(due, step + 1 + oldest_needed - oldest_held)
 
 
 @njit(cache=True, nogil=True)

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from r2d2.replay.geometry import SequenceGeometry
 from r2d2.replay.records import ENV, NO_SLOT, SLOT_MASK
-from r2d2.replay.rows import copy_rows
 from r2d2.replay.sequences import SequenceTable
 from r2d2.replay.steps import Steps
 from r2d2.replay.storage import StepStorage
@@ -77,8 +76,7 @@ class SequenceWriter:
                 self._storage.put_observations(written.final_rows, steps.finals, numbers)
                 finals += len(numbers)
             if len(written.begun):
-                for table_leaf, leaf in zip(table.states, states, strict=True):
-                    copy_rows(table_leaf, written.begun, leaf, written.begun_with)
+                table.put_states(written.begun, states, written.begun_with)
             keys.append(written.keys)
             written_to = written.end
             if written_to < end:
