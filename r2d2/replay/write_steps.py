@@ -159,103 +159,90 @@ def write_steps(
     Returns:
         The fields of `Written`, a plain tuple.
     """
-    rings, slots, open_episodes = Rings(*ring_arrays), Slots(*slot_arrays), Open(*open_arrays)
-    burn_in, _, period, _ = lengths
-    num_envs = len(rings.position)
-    ring_rows = len(rings.action) // num_envs
+    # Array by array, here and below: an array in a tuple is counted at each look, which costs more than the look.
+    ring_action, ring_reward, ring_flags, position = ring_arrays
+    entries, ends, free, counts, nodes, starts = slot_arrays
+    open_step, episode_start, open_slots = open_arrays
+    burn_in, train_length, period, n_step = lengths
+    unroll_rows = train_length + n_step
+    num_envs = len(position)
+    ring_rows = len(ring_action) // num_envs
     most = end - begin
     rows, steps, final_rows = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
     begun = np.empty(len(kept) * (1 + burn_in // period), np.int64)
     begun_with = np.empty_like(begun)
-    keys = np.empty(most + open_episodes.slots.size, np.int64)
+    keys = np.empty(most + open_slots.size, np.int64)
     n, finals, m, c = 0, 0, 0, 0
     # With the steps before, nothing is complete or overwritten: most pass by with one comparison.
     quiet = np.zeros(num_envs, np.int64)
-    places = rings.position % ring_rows
+    places = position % ring_rows
     next_kept = np.searchsorted(kept, begin)
     i, env = begin, begin % num_envs
     while i < end:
         if len(active) == 0 or active[i]:
-            step, flags = open_episodes.step[env], terminated[i] * TERMINATED + truncated[i] * TRUNCATED
+            step, flags = open_step[env], terminated[i] * TERMINATED + truncated[i] * TRUNCATED
             if next_kept < len(kept) and kept[next_kept] == i:
-                if not _has_room(lengths, slots, step):
+                first, beyond = begun_by(step, burn_in, period), begun_by(step + 1, burn_in, period)
+                if counts[FREE] < beyond - first:
                     break
-                first_m, m = m, _begin(lengths, rings, slots, open_episodes, env, begun, m)
-                begun_with[first_m:m] = next_kept
+                for number in range(first, beyond):
+                    slot = _take(free, counts)
+                    open_slots[env, number % open_slots.shape[1]] = slot
+                    begun[m], begun_with[m] = slot, next_kept
+                    m += 1
                 next_kept += 1
-                flags += (step == 0) * FIRST
+                if step == 0:
+                    episode_start[env] = position[env]
+                    flags += FIRST
             row = env * ring_rows + places[env]
             places[env] = places[env] + 1 if places[env] + 1 < ring_rows else 0
             rows[n], steps[n] = row, i
             n += 1
-            rings.action[row], rings.reward[row], rings.flags[row] = action[i], reward[i], flags
-            rings.position[env] += 1
-            open_episodes.step[env] += 1
+            ring_action[row], ring_reward[row], ring_flags[row] = action[i], reward[i], flags
+            position[env] += 1
+            open_step[env] += 1
             ended = flags >= TERMINATED
             if ended:
-                final_rows[finals] = _write_final(rings, env)
-                places[env] = rings.position[env] % ring_rows
+                final_rows[finals] = _write_final(ring_action, ring_reward, ring_flags, position, env)
+                places[env] = position[env] % ring_rows
                 finals += 1
             if ended or step >= quiet[env]:
-                weight = weights[env % len(weights)]
-                c, quiet[env] = _settle(lengths, rings, slots, open_episodes, env, step, ended, weight, keys, c)
+                # What is overwritten leaves the table before anything enters.
+                oldest_held = position[env] - ring_rows
+                needed = _evict(entries, ends, free, counts, nodes, starts, env, oldest_held)
+                weight, start = weights[env % len(weights)], episode_start[env]
+                complete = complete_by(step, unroll_rows, period)
+                due = complete * period + unroll_rows - 1
+                if ended:
+                    open_step[env] = 0
+                    c = _end_episode(
+                        lengths,
+                        entries,
+                        ends,
+                        free,
+                        counts,
+                        nodes,
+                        starts,
+                        open_slots,
+                        env,
+                        start,
+                        step + 1,
+                        weight,
+                        complete,
+                        keys,
+                        c,
+                    )
+                    due = 0
+                elif step == due:
+                    slot = _close(open_slots, env, complete)
+                    keys[c] = _enter(
+                        lengths, entries, ends, counts, nodes, starts, env, start, step + 1, weight, complete, slot
+                    )
+                    c, due = c + 1, due + period
+                quiet[env] = min(due, step + 1 + needed - oldest_held)
         i += 1
         env = env + 1 if env + 1 < num_envs else 0
     return i, rows[:n], steps[:n], final_rows[:finals], begun[:m], begun_with[:m], keys[:c]
-
-
-@njit(cache=True, nogil=True)
-def _has_room(lengths: Any, slots: Any, step: int) -> bool:
-    """Whether there are slots for the sequences that begin with ``step``."""
-    burn_in, _, period, _ = lengths
-    return slots.counts[FREE] >= begun_by(step + 1, burn_in, period) - begun_by(step, burn_in, period)
-
-
-@njit(cache=True, nogil=True)
-def _begin(lengths: Any, rings: Any, slots: Any, open_episodes: Any, env: int, begun: Any, m: int) -> int:
-    """Take slots for the sequences that begin with the next step, and write them to ``begun[m:]``; where they end."""
-    burn_in, _, period, _ = lengths
-    step, places = open_episodes.step[env], open_episodes.slots.shape[1]
-    if step == 0:
-        open_episodes.episode_start[env] = rings.position[env]
-    for number in range(begun_by(step, burn_in, period), begun_by(step + 1, burn_in, period)):
-        slots.counts[FREE] -= 1
-        begun[m] = open_episodes.slots[env, number % places] = slots.free[slots.counts[FREE]]
-        m += 1
-    return m
-
-
-@njit(cache=True, nogil=True)
-def _settle(
-    lengths: Any,
-    rings: Any,
-    slots: Any,
-    open_episodes: Any,
-    env: int,
-    step: int,
-    ended: bool,
-    weight: float,
-    keys: Any,
-    c: int,
-) -> tuple[int, int]:
-    """Let sequences leave and enter the table after ``step`` has been written; keys go to ``keys[c:]``.
-
-    Returns:
-        Where they end, and the next step of the episode with which there may be something to do.
-    """
-    _, train_length, period, n_step = lengths
-    ring_rows = len(rings.action) // len(rings.position)
-    oldest_held = rings.position[env] - ring_rows
-    # What is overwritten leaves before anything enters.
-    oldest_needed = _evict(slots, env, oldest_held)
-    complete = complete_by(step, train_length + n_step, period)
-    if ended:
-        return _end_episode(lengths, slots, open_episodes, env, complete, weight, keys, c), 0
-    due = complete * period + train_length + n_step - 1
-    if step == due:
-        keys[c] = _enter(lengths, slots, open_episodes, env, complete, weight)
-        c, due = c + 1, due + period
-    return c, min(due, step + 1 + oldest_needed - oldest_held)
 
 
 @njit(cache=True, nogil=True)
@@ -265,110 +252,160 @@ def end_episodes(lengths: Any, ring_arrays: Any, slot_arrays: Any, open_arrays: 
     Returns:
         Rows of the final observations, int64[n], and keys of the sequences complete, int64[c].
     """
-    rings, slots, open_episodes = Rings(*ring_arrays), Slots(*slot_arrays), Open(*open_arrays)
+    ring_action, ring_reward, ring_flags, position = ring_arrays
+    entries, ends, free, counts, nodes, starts = slot_arrays
+    open_step, episode_start, open_slots = open_arrays
     _, train_length, period, n_step = lengths
-    ring_rows = len(rings.action) // len(rings.position)
-    keys = np.empty(open_episodes.slots.size, np.int64)
+    ring_rows = len(ring_action) // len(position)
+    keys = np.empty(open_slots.size, np.int64)
     final_rows = np.empty(len(envs), np.int64)
     c = 0
     for i in range(len(envs)):
         env = envs[i]
-        last = env * ring_rows + (rings.position[env] - 1) % ring_rows
-        rings.flags[last] |= TRUNCATED
-        final_rows[i] = _write_final(rings, env)
-        _evict(slots, env, rings.position[env] - ring_rows)
-        complete = complete_by(open_episodes.step[env], train_length + n_step, period)
-        c = _end_episode(lengths, slots, open_episodes, env, complete, weight, keys, c)
+        length, start = open_step[env], episode_start[env]
+        ring_flags[env * ring_rows + (position[env] - 1) % ring_rows] |= TRUNCATED
+        final_rows[i] = _write_final(ring_action, ring_reward, ring_flags, position, env)
+        _evict(entries, ends, free, counts, nodes, starts, env, position[env] - ring_rows)
+        open_step[env] = 0
+        complete = complete_by(length, train_length + n_step, period)
+        c = _end_episode(
+            lengths,
+            entries,
+            ends,
+            free,
+            counts,
+            nodes,
+            starts,
+            open_slots,
+            env,
+            start,
+            length,
+            weight,
+            complete,
+            keys,
+            c,
+        )
     return final_rows, keys[:c]
 
 
 @njit(cache=True, nogil=True)
-def _write_final(rings: Any, env: int) -> int:
+def _write_final(ring_action: Any, ring_reward: Any, ring_flags: Any, position: Any, env: int) -> int:
     """Make the next row of ``env`` a final observation, and say which it is."""
-    ring_rows = len(rings.action) // len(rings.position)
-    row = env * ring_rows + rings.position[env] % ring_rows
-    rings.action[row], rings.reward[row], rings.flags[row] = 0, 0, FINAL
-    rings.position[env] += 1
+    ring_rows = len(ring_action) // len(position)
+    row = env * ring_rows + position[env] % ring_rows
+    ring_action[row], ring_reward[row], ring_flags[row] = 0, 0, FINAL
+    position[env] += 1
     return int(row)
 
 
 @njit(cache=True, nogil=True)
-def _evict(slots: Any, env: int, oldest_held: int) -> int:
+def _evict(entries: Any, ends: Any, free: Any, counts: Any, nodes: Any, starts: Any, env: int, oldest_held: int) -> int:
     """Free the slots of those sequences of ``env`` that need a row before position ``oldest_held``.
 
     Returns:
         The oldest position that is needed then; ``oldest_held`` if none is.
     """
-    slot = slots.ends[OLDEST, env]
+    slot = ends[OLDEST, env]
     while slot != NO_SLOT:
         # The row before its first is read for the action and reward before, if its episode has one.
-        needed = max(slots.entries[slot, FIRST_STEP] - 1, slots.entries[slot, EPISODE_START])
+        needed = max(entries[slot, FIRST_STEP] - 1, entries[slot, EPISODE_START])
         if needed >= oldest_held:
             return int(needed)
-        slots.entries[slot, KEY] = NO_KEY
-        set_weight(slots.nodes, slots.starts, slot, 0.0)
-        _free(slots, slot)
-        slots.counts[LIVE] -= 1
-        slots.counts[EVICTED] += 1
-        slot = slots.entries[slot, NEWER]
-        slots.ends[OLDEST, env] = slot
-    slots.ends[NEWEST, env] = NO_SLOT
+        entries[slot, KEY] = NO_KEY
+        set_weight(nodes, starts, slot, 0.0)
+        _give_back(free, counts, slot)
+        counts[LIVE] -= 1
+        counts[EVICTED] += 1
+        slot = entries[slot, NEWER]
+        ends[OLDEST, env] = slot
+    ends[NEWEST, env] = NO_SLOT
     return oldest_held
 
 
 @njit(cache=True, nogil=True)
 def _end_episode(
-    lengths: Any, slots: Any, open_episodes: Any, env: int, complete: int, weight: float, keys: Any, c: int
+    lengths: Any,
+    entries: Any,
+    ends: Any,
+    free: Any,
+    counts: Any,
+    nodes: Any,
+    starts: Any,
+    open_slots: Any,
+    env: int,
+    episode_start: int,
+    length: int,
+    weight: float,
+    complete: int,
+    keys: Any,
+    c: int,
 ) -> int:
-    """Enter the sequences of an episode that has ended, but the first ``complete``; keys go to ``keys[c:]``."""
+    """Enter the sequences of an episode of ``length`` steps but the first ``complete``; keys go to ``keys[c:]``."""
     burn_in, train_length, period, _ = lengths
-    length = open_episodes.step[env]
     count = count_of(length, train_length, period)
     for number in range(complete, begun_by(length, burn_in, period)):
+        slot = _close(open_slots, env, number)
         if number < count:
-            keys[c] = _enter(lengths, slots, open_episodes, env, number, weight)
+            keys[c] = _enter(
+                lengths, entries, ends, counts, nodes, starts, env, episode_start, length, weight, number, slot
+            )
             c += 1
         else:
-            _free(slots, _close(open_episodes, env, number))
-    open_episodes.step[env] = 0
+            _give_back(free, counts, slot)
     return c
 
 
 @njit(cache=True, nogil=True)
-def _enter(lengths: Any, slots: Any, open_episodes: Any, env: int, number: int, weight: float) -> int:
-    """Let sequence ``number`` of the open episode, whose rows are written, be sampled; its key."""
+def _enter(
+    lengths: Any,
+    entries: Any,
+    ends: Any,
+    counts: Any,
+    nodes: Any,
+    starts: Any,
+    env: int,
+    episode_start: int,
+    steps: int,
+    weight: float,
+    number: int,
+    slot: int,
+) -> int:
+    """Let sequence ``number`` of an episode of which ``steps`` are written be sampled; its key."""
     burn_in, train_length, period, n_step = lengths
-    steps, episode_start = open_episodes.step[env], open_episodes.episode_start[env]
     first, start, trained, unroll = window_of(number, steps, burn_in, train_length, period, n_step)
-    slot = _close(open_episodes, env, number)
-    slots.entries[slot, ENV], slots.entries[slot, EPISODE_START] = env, episode_start
-    slots.entries[slot, FIRST_STEP] = episode_start + first
-    slots.entries[slot, PREFIX_LENGTH] = start - first
-    slots.entries[slot, TRAIN_LENGTH], slots.entries[slot, UNROLL_LENGTH] = trained, unroll
-    key = (slots.counts[GIVEN] << SLOT_BITS) | slot
-    slots.entries[slot, KEY] = key
-    slots.counts[GIVEN] += 1
-    slots.counts[LIVE] += 1
-    newest = slots.ends[NEWEST, env]
+    key = (counts[GIVEN] << SLOT_BITS) | slot
+    entries[slot, ENV], entries[slot, EPISODE_START] = env, episode_start
+    entries[slot, FIRST_STEP], entries[slot, PREFIX_LENGTH] = episode_start + first, start - first
+    entries[slot, TRAIN_LENGTH], entries[slot, UNROLL_LENGTH] = trained, unroll
+    entries[slot, KEY], entries[slot, NEWER] = key, NO_SLOT
+    counts[GIVEN] += 1
+    counts[LIVE] += 1
+    newest = ends[NEWEST, env]
     if newest == NO_SLOT:
-        slots.ends[OLDEST, env] = slot
+        ends[OLDEST, env] = slot
     else:
-        slots.entries[newest, NEWER] = slot
-    slots.entries[slot, NEWER], slots.ends[NEWEST, env] = NO_SLOT, slot
-    set_weight(slots.nodes, slots.starts, slot, weight)
+        entries[newest, NEWER] = slot
+    ends[NEWEST, env] = slot
+    set_weight(nodes, starts, slot, weight)
     return int(key)
 
 
 @njit(cache=True, nogil=True)
-def _close(open_episodes: Any, env: int, number: int) -> int:
+def _close(open_slots: Any, env: int, number: int) -> int:
     """The slot of a sequence that was open."""
-    place = number % open_episodes.slots.shape[1]
-    slot = open_episodes.slots[env, place]
-    open_episodes.slots[env, place] = NO_SLOT
+    place = number % open_slots.shape[1]
+    slot = open_slots[env, place]
+    open_slots[env, place] = NO_SLOT
     return int(slot)
 
 
 @njit(cache=True, nogil=True)
-def _free(slots: Any, slot: int) -> None:
-    slots.free[slots.counts[FREE]] = slot
-    slots.counts[FREE] += 1
+def _take(free: Any, counts: Any) -> int:
+    counts[FREE] -= 1
+    return int(free[counts[FREE]])
+
+
+@njit(cache=True, nogil=True)
+def _give_back(free: Any, counts: Any, slot: int) -> None:
+    free[counts[FREE]] = slot
+    counts[FREE] += 1
