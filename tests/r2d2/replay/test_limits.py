@@ -1,0 +1,65 @@
+"""The quick checks of numbers say what NumPy's comparisons say."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from r2d2.replay.limits import finite, within
+
+SHAPES = arrays.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=40)
+FLOATS = [np.float32, np.float64]
+
+
+@given(st.data(), st.sampled_from([*FLOATS, np.uint8, np.int32, np.int64, np.uint64]))
+def test_within(data: st.DataObject, dtype: type) -> None:
+    array = data.draw(arrays.arrays(dtype, SHAPES))
+    low, high = (dtype(data.draw(arrays.from_dtype(np.dtype(dtype)))) for _ in range(2))
+    assert within(array, low, high) == bool(((array >= low) & (array <= high)).all())
+
+
+@given(st.data(), st.sampled_from([*FLOATS, np.float16, np.complex64, np.int64, np.bool_]))
+def test_finite(data: st.DataObject, dtype: type) -> None:
+    array = data.draw(arrays.arrays(dtype, SHAPES))
+    assert finite(array) == bool(np.isfinite(array).all())
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 63, 64, 65, 1000])
+def test_one_number_anywhere_is_found(dtype: type, size: int) -> None:
+    numbers = np.linspace(-1, 1, size).astype(dtype)
+    largest = np.finfo(dtype).max
+    for place in {0, size // 2, size - 1}:
+        for bad in (np.nan, np.inf, -np.inf):
+            array = numbers.copy()
+            array[place] = bad
+            assert not finite(array)
+            assert not within(array, dtype(-1), dtype(1))
+        array[place] = largest
+        assert finite(array)
+        assert finite(-array)
+        assert not within(array, dtype(-1), dtype(1))
+    assert within(numbers, dtype(-1), dtype(1))
+
+
+def test_arrays_of_any_layout() -> None:
+    array = np.arange(24.0, dtype=np.float32).reshape(4, 6)
+    read_only = array.copy()
+    read_only.flags.writeable = False
+    for view in (
+        array[:, ::2],
+        array.T,
+        array[::-1],
+        np.asfortranarray(array),
+        read_only,
+        np.broadcast_to(array, (2, 4, 6)),
+    ):
+        assert within(view, np.float32(0), np.float32(23))
+        assert not within(view, np.float32(1), np.float32(23))
+        assert finite(view)
+
+
+def test_what_is_not_a_number_is_within_no_limits() -> None:
+    assert not within(np.array([np.nan], np.float32), np.float32(-np.inf), np.float32(np.inf))
+    assert within(np.array([np.inf, -np.inf], np.float32), np.float32(-np.inf), np.float32(np.inf))
