@@ -1,7 +1,10 @@
 """The sequence replay buffer: steps go in as they are played, sequences with their stored states come out."""
 
 import math
-from typing import Any
+import threading
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from gymnasium import spaces
@@ -11,15 +14,26 @@ from r2d2.replay import snapshot, trees
 from r2d2.replay.batch import Batch, BatchGatherer, Inputs
 from r2d2.replay.consistency import inconsistencies
 from r2d2.replay.geometry import SequenceGeometry
-from r2d2.replay.sequences import SequenceTable
+from r2d2.replay.sequences import LARGEST_WEIGHT, SequenceTable
 from r2d2.replay.spaces import ActionSpec, ObservationSpec
 from r2d2.replay.steps import StepChecker, flags
 from r2d2.replay.storage import StepStorage
 from r2d2.replay.trees import Tree
 from r2d2.replay.writer import SequenceWriter
 
-_LARGEST_WEIGHT = 1e290
-"""So that no sum of weights can be infinite."""
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def _one_at_a_time(method: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """A method that waits until no other thread is in one: compiled code runs without the interpreter's lock."""
+
+    @wraps(method)
+    def locked(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
+        with arguments[0]._lock:  # type: ignore[attr-defined]
+            return method(*arguments, **named)
+
+    return locked
 
 
 class SequenceReplay:
@@ -29,6 +43,8 @@ class SequenceReplay:
     can be sampled from the step that completes it until one of its rows is overwritten. Sequences are drawn in
     proportion to ``priority ** priority_exponent`` (Schaul et al. 2016, section 3.3, stratified as in its
     appendix B.2.1) and carry the importance weights ``(N P(i)) ** -importance_exponent`` over their largest.
+
+    Several threads may share it: one may add while another samples.
 
     Args:
         observation_space: of one environment; see `r2d2.replay.spaces` for what is supported.
@@ -76,6 +92,7 @@ class SequenceReplay:
         ):
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name}={value} must be a finite number, at least 0")
+        self._lock = threading.RLock()
         self.geometry = geometry
         self.num_envs = num_envs
         self.capacity = rows_per_env * num_envs
@@ -88,7 +105,6 @@ class SequenceReplay:
         slots = num_envs * (1 + rows_per_env // geometry.period)
         self.table = SequenceTable(state_example, num_envs, slots, priority_exponent)
         self.writer = SequenceWriter(geometry, self.storage, self.table)
-        self._highest_priority = _highest(priority_exponent)
         self.dropped_updates = 0
         """Priority updates that came after their sequence had been overwritten."""
         self.rng = np.random.default_rng(seed)
@@ -109,6 +125,7 @@ class SequenceReplay:
         """Bytes of memory, reserved from the beginning for rows, growing for sequences."""
         return self.storage.nbytes + self.table.nbytes
 
+    @_one_at_a_time
     def add(
         self,
         observation: Tree,
@@ -151,6 +168,7 @@ class SequenceReplay:
         states = self._checker.states(state, kept, (self.num_envs,))
         return self.writer.write(steps, kept, states, self._check_priority(priority))
 
+    @_one_at_a_time
     def add_many(
         self,
         observation: Tree,
@@ -184,6 +202,7 @@ class SequenceReplay:
         kept = self.writer.kept(steps)
         return self.writer.write(steps, kept, self._checker.states(state, kept, lead), None)
 
+    @_one_at_a_time
     def end_episodes(self, mask: ArrayLike, observation: Tree) -> NDArray[np.int64]:
         """End the open episodes of the environments in ``mask`` (bool[N]) as truncated after their last step.
 
@@ -200,6 +219,7 @@ class SequenceReplay:
         """Whether any sequence can be drawn."""
         return self.table.tree.total > 0
 
+    @_one_at_a_time
     def sample(self, batch_size: int) -> Batch:
         """Draw ``batch_size`` sequences, with replacement.
 
@@ -215,6 +235,7 @@ class SequenceReplay:
         slots = self.table.tree.draw_strata(self.rng.random(batch_size))
         return self._gatherer.batch(self.storage, self.table, slots, float(self.importance_exponent))
 
+    @_one_at_a_time
     def get(self, keys: ArrayLike) -> Batch:
         """The sequences of ``keys`` (int64[n], n at least 1) with importance weights of 1.
 
@@ -224,6 +245,7 @@ class SequenceReplay:
         slots = self.table.slots_of(np.atleast_1d(np.asarray(keys, np.int64)))
         return self._gatherer.batch(self.storage, self.table, slots)
 
+    @_one_at_a_time
     def before(
         self, keys: ArrayLike, longest: int | None = None
     ) -> tuple[Inputs, NDArray[np.int32], NDArray[np.bool_]]:
@@ -250,10 +272,12 @@ class SequenceReplay:
         played = np.stack(runs._replace(first=start, prefix_length=length))
         return self._gatherer.inputs(self.storage, played), length.astype(np.int32), held
 
+    @_one_at_a_time
     def keys(self) -> NDArray[np.int64]:
         """Keys of all sequences that can be sampled, oldest first."""
         return np.sort(self.table.keys[self.table.live_slots()])
 
+    @_one_at_a_time
     def update_priorities(self, keys: ArrayLike, priorities: ArrayLike) -> int:
         """Set priorities (finite, at least 0, ``[n]``) of the sequences ``keys`` (int64[n]).
 
@@ -273,14 +297,17 @@ class SequenceReplay:
         self.dropped_updates += dropped
         return dropped
 
+    @_one_at_a_time
     def check_consistency(self) -> list[str]:
         """What is inconsistent in the buffer, in words; an empty list if nothing is. Slow: for tests and doubts."""
         return inconsistencies(self.storage, self.writer, self.table, self.geometry)
 
+    @_one_at_a_time
     def get_state(self) -> dict[str, NDArray[Any]]:
         """Everything the buffer holds as plain arrays (none of object dtype), for `set_state` of one made alike."""
         return snapshot.get_state(self)
 
+    @_one_at_a_time
     def set_state(self, state: dict[str, NDArray[Any]]) -> None:
         """Become the buffer that `get_state` was called on.
 
@@ -301,18 +328,11 @@ class SequenceReplay:
 
     def _refuse_bad_priorities(self, values: NDArray[np.float64], name: str) -> None:
         # Of what is not a number, the smallest and the largest are not either, and no comparison with them is true.
-        if not values.size or (values.min() >= 0.0 and values.max() <= self._highest_priority):
+        if not values.size or (values.min() >= 0.0 and values.max() <= self.table.highest_priority):
             return
         if not (np.isfinite(values) & (values >= 0)).all():
             raise ValueError(f"{name} must be finite and at least 0; it is {values.tolist()}")
         raise ValueError(
             f"{name} is too large: to the power of priority_exponent={self.priority_exponent} it must be at "
-            f"most {_LARGEST_WEIGHT}; it is {values.tolist()}"
+            f"most {LARGEST_WEIGHT}; it is {values.tolist()}"
         )
-
-
-def _highest(priority_exponent: float) -> float:
-    """The highest priority whose weight is not too large."""
-    with np.errstate(over="ignore"):
-        highest = np.float64(_LARGEST_WEIGHT) ** (1 / priority_exponent) if priority_exponent else np.inf
-    return float(min(highest, np.finfo(np.float64).max))

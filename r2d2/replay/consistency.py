@@ -6,10 +6,13 @@ import numpy as np
 
 from r2d2.replay.geometry import SequenceGeometry
 from r2d2.replay.records import ENV, FINAL, FIRST, KEY, NO_KEY, NO_SLOT, SLOT_BITS, SLOT_MASK, TERMINATED, TRUNCATED
-from r2d2.replay.sequences import SequenceTable
+from r2d2.replay.sequences import LARGEST_WEIGHT, SequenceTable
 from r2d2.replay.storage import StepStorage
 from r2d2.replay.write_steps import NEWEST
 from r2d2.replay.writer import SequenceWriter
+
+_LARGEST_POSITION = 1 << 60
+"""Far below what an int64 holds, far beyond what is ever counted to."""
 
 
 def inconsistencies(
@@ -35,15 +38,19 @@ def _value_problems(storage: StepStorage, writer: SequenceWriter, table: Sequenc
     taken = np.concatenate([table.live_slots(), begun])
     if not all(np.isfinite(stored[taken]).all() for stored in table.states):
         yield "a stored state is not finite"
-    if not (np.isfinite(table.largest_priority) and table.largest_priority >= 0):
+    if not 0 <= table.largest_priority <= table.highest_priority:
         yield f"the largest priority is {table.largest_priority}"
+    if not (table.tree.leaves <= LARGEST_WEIGHT).all():
+        yield f"a weight is above {LARGEST_WEIGHT}"
+    if writer.is_writing:
+        yield "an interrupt has cut short the writing of steps: rows may not be those of their sequences"
 
 
 def _ring_problems(storage: StepStorage, writer: SequenceWriter, env: int) -> Iterator[str]:
     """Rows of a ring are episodes one after the other: first step, steps, an end, a final observation."""
     position, step, start = int(storage.position[env]), int(writer.step[env]), int(writer.episode_start[env])
-    if position < 0 or step < 0:
-        yield f"environment {env}: it is at position {position} and step {step}"
+    if not (0 <= position <= _LARGEST_POSITION and step >= 0 and start >= 0):
+        yield f"environment {env}: it is at position {position} and step {step} of an episode from {start}"
         return
     if step > 0 and start + step != position:
         yield f"environment {env}: its open episode of {step} steps does not end at position {position}"
@@ -95,6 +102,8 @@ def _slot_problems(writer: SequenceWriter, table: SequenceTable) -> Iterator[str
             queue[-1] if queue else NO_SLOT
         ):
             yield f"environment {env}: its queue does not hold its sequences in the order of their keys"
+    if not 0 <= table.next_number <= _LARGEST_POSITION >> SLOT_BITS:
+        yield f"the next key is numbered {table.next_number}"
     if (table.keys[table.keys < 0] != NO_KEY).any():
         yield "a key is negative"
 

@@ -31,8 +31,12 @@ from r2d2.replay.sum_tree import total_of
 NO_ACTION = -1
 """Previous action at an episode's first step, and in padding."""
 
-BUILT_ON = {"records.py": "9cda2fe10454", "rows.py": "3d4291b56119", "sum_tree.py": "78585f0fe5dd"}
+BUILT_ON = {"records.py": "1df071088303", "rows.py": "e000edaa5618", "sum_tree.py": "78585f0fe5dd"}
 """Hashes of what is imported here: what is compiled is kept on disk for this file's text alone."""
+
+
+_LEAST_SHARE = 1e-300
+"""Of a weight that is next to nothing beside the others: it is as good as never drawn, and not infinitely important."""
 
 
 @njit(cache=True, nogil=True)
@@ -61,7 +65,7 @@ def keys_and_weights(
     for b in range(len(slots)):
         keys[b] = entries[slots[b], KEY]
         if exponent > 0:
-            unscaled[b] = (count * nodes[slots[b]] / total) ** -exponent
+            unscaled[b] = max(count * nodes[slots[b]] / total, _LEAST_SHARE) ** -exponent
         largest = max(largest, unscaled[b])
     for b in range(len(slots)):
         weights[b] = unscaled[b] / largest

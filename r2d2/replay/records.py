@@ -23,6 +23,6 @@ COLUMNS = 8
 
 NO_KEY = -1
 NO_SLOT = -1
-SLOT_BITS = 32
-"""A key is a running number above so many bits, which are the slot."""
+SLOT_BITS = 28
+"""A key is a running number above so many bits, which are the slot: 2 ** 28 slots, 2 ** 35 keys."""
 SLOT_MASK = (1 << SLOT_BITS) - 1

@@ -33,7 +33,7 @@ class SharedMemory:
         self.layout = layout
         self.arrays = arrays
         self.block = Block.of(arrays)
-        self._shapes = list(map(_shape, arrays))
+        self._forms = list(map(_form, arrays))
         self._kept: tuple[list[Any], list[Any]] = ([], [])
         self._of_tensors: list[int] = []
         self._of_arrays = [_IN_ONE_LIST] * len(arrays)
@@ -67,11 +67,11 @@ class SharedMemory:
             _references(self._kept[1]) == self._of_tensors
             and _references(self.arrays) == self._of_arrays
             and sys.getrefcount(self.block.memory) == self._of_block
-            and list(map(_shape, self.arrays)) == self._shapes
+            and list(map(_form, self.arrays)) == self._forms
         )
 
 
-_shape = attrgetter("shape")
+_form = attrgetter("shape", "dtype", "flags.carray")
 
 
 def _references(parts: list[Any]) -> list[int]:

@@ -1,5 +1,6 @@
 """Rows of arrays copied from place to place."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,11 @@ def as_bytes(values: NDArray[Any], dtype: Any) -> NDArray[np.uint8]:
     if values.dtype != dtype or not values.flags.c_contiguous:
         values = np.ascontiguousarray(values, dtype)
     return values.reshape(-1).view(np.uint8)
+
+
+def rows_of(array: NDArray[Any], numbers: NDArray[np.int64], lead: tuple[int, ...]) -> NDArray[Any]:
+    """The rows ``numbers`` (int64[k]) of an array ``[*lead, ...]``, whose axes ``lead`` are taken for one."""
+    return array.reshape(math.prod(lead), *array.shape[len(lead) :]).take(numbers, axis=0, mode="clip")
 
 
 @intrinsic

@@ -19,8 +19,12 @@ from r2d2.replay.sum_tree import SumTree
 from r2d2.replay.trees import Tree
 from r2d2.replay.write_steps import EVICTED, FREE, GIVEN, LIVE, OLDEST, Slots
 
-BUILT_ON = {"records.py": "9cda2fe10454"}
+BUILT_ON = {"records.py": "1df071088303"}
 """Hash of what is imported for compiled code, which is kept on disk for this file's text alone."""
+
+
+LARGEST_WEIGHT = 1e290
+"""So that no sum of weights can be infinite."""
 
 
 class Runs(NamedTuple):
@@ -48,6 +52,8 @@ class SequenceTable:
 
     def __init__(self, state_example: Tree, num_envs: int, slots: int, priority_exponent: float) -> None:
         self._priority_exponent = float(priority_exponent)
+        self.highest_priority = _highest(priority_exponent)
+        """That can be given: the weight of a higher one would be too large."""
         self.state_example = state_example
         self.states = [np.zeros((slots, *np.shape(s)), np.asarray(s).dtype) for s in trees.leaves(state_example)]
         self.tree = SumTree(slots)
@@ -114,11 +120,14 @@ class SequenceTable:
         self._entering[0] = self.max_priority**self._priority_exponent
         return self._entering
 
-    def put_states(self, slots: NDArray[np.int64], states: list[NDArray[Any]], numbers: NDArray[np.int64]) -> None:
-        """Keep the states ``numbers`` (int64[n]) of leaves ``[all, ...]`` in ``slots`` (int64[n])."""
+    def as_bytes(self, states: list[NDArray[Any]]) -> list[NDArray[np.uint8]]:
+        """Leaves ``[n, ...]`` of states, for `put_states`."""
+        return [as_bytes(new, stored.dtype) for new, stored in zip(states, self.states, strict=True)]
+
+    def put_states(self, slots: NDArray[np.int64], states: list[NDArray[np.uint8]], numbers: NDArray[np.int64]) -> None:
+        """Keep the states ``numbers`` (int64[n]) of those given in ``slots`` (int64[n])."""
         for stored, new in zip(self.states, states, strict=True):
-            nbytes = stored.nbytes // len(stored)
-            copy_rows(stored.reshape(-1).view(np.uint8), slots, as_bytes(new, stored.dtype), numbers, nbytes)
+            copy_rows(stored.reshape(-1).view(np.uint8), slots, new, numbers, stored.nbytes // len(stored))
 
     def has_seen(self, priorities: NDArray[np.float64]) -> None:
         """Remember the largest of ``priorities`` (float64[n], n at least 1), which sequences have been given."""
@@ -135,24 +144,20 @@ class SequenceTable:
 
     def grow(self) -> None:
         """Make room for half as many sequences again, at least 64."""
-        old, counts = len(self.keys), self.slots.counts
-        more = max(64, old // 2)
-        self.states = [np.concatenate([s, np.zeros((more, *s.shape[1:]), s.dtype)]) for s in self.states]
-        self.tree = self.tree.resized(old + more)
-        free = np.concatenate([self.slots.free, np.zeros(more, np.int64)])
-        free[counts[FREE] : counts[FREE] + more] = np.arange(old + more - 1, old - 1, -1)
-        counts[FREE] += more
-        entries = _no_entries(old + more)
+        old = len(self.entries)
+        size = old + max(64, old // 2)
+        states = [np.concatenate([s, np.zeros((size - old, *s.shape[1:]), s.dtype)]) for s in self.states]
+        tree = self.tree.resized(size)
+        entries, counts = _no_entries(size), self.slots.counts.copy()
         entries[:old] = self.entries
-        self.slots = self.slots._replace(
-            entries=entries,
-            free=free,
-            nodes=self.tree.nodes,
-            starts=self.tree.starts,
-        )
+        free = np.concatenate([self.free, np.arange(size - 1, old - 1, -1), np.zeros(old - counts[FREE], np.int64)])
+        counts[FREE] += size - old
+        slots = Slots(entries, self.slots.ends, free, counts, tree.nodes, tree.starts)
+        # In one go: an interrupt between them would leave parts of two sizes, which compiled code does not survive.
+        vars(self).update(states=states, tree=tree, slots=slots)
 
     def restore(self, entries: NDArray[np.int64], free: NDArray[np.int64], given: int, evicted: int) -> None:
-        """Hold these sequences; states and weights are to be set apart.
+        """Hold these sequences, in a table that holds none; states and weights are to be set apart.
 
         Args:
             entries: int64[slots, 7], without the column `NEWER`.
@@ -200,6 +205,13 @@ class SequenceTable:
     def live_slots(self) -> NDArray[np.int64]:
         """Slots in use, in order of their number."""
         return np.flatnonzero(self.keys != NO_KEY)
+
+
+def _highest(priority_exponent: float) -> float:
+    """The highest priority whose weight is not too large."""
+    with np.errstate(over="ignore"):
+        highest = np.float64(LARGEST_WEIGHT) ** (1 / priority_exponent) if priority_exponent else np.inf
+    return float(min(highest, np.finfo(np.float64).max))
 
 
 def _no_entries(slots: int) -> NDArray[np.int64]:

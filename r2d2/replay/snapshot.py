@@ -13,6 +13,7 @@ from r2d2.replay.consistency import inconsistencies
 from r2d2.replay.records import NEWER
 from r2d2.replay.sequences import SequenceTable
 from r2d2.replay.storage import StepStorage
+from r2d2.replay.write_steps import Rings
 from r2d2.replay.writer import SequenceWriter
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def set_state(replay: SequenceReplay, state: State) -> None:
     storage = StepStorage(replay.observation_spec, replay.action_spec, replay.num_envs, replay.storage.rows_per_env)
     for i, leaf in enumerate(storage.observations):
         leaf[...] = state[f"rows.observation.{i}"]
-    for name, ring in storage.rings._asdict().items():
+    for name, ring in zip(Rings._fields, storage.rings, strict=True):
         ring[...] = state[f"rows.{name}"]
     table = _table(replay, state)
     writer = SequenceWriter(replay.geometry, storage, table)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from r2d2.replay import trees
 from r2d2.replay.limits import within
+from r2d2.replay.rows import rows_of
 from r2d2.replay.trees import Tree
 
 
@@ -28,10 +29,13 @@ class Leaf:
     low: NDArray[Any] | None
     high: NDArray[Any] | None
 
-    def check(self, values: Any, lead: tuple[int, ...], tree_name: str) -> NDArray[Any]:
+    def check(
+        self, values: Any, lead: tuple[int, ...], tree_name: str, rows: NDArray[np.int64] | None = None
+    ) -> NDArray[Any]:
         """``values``, ``[*lead, *shape]``, as an array that may be stored at this leaf's dtype without loss of range.
 
-        ``tree_name`` is what messages call the tree that the leaf is part of. The axes of ``lead`` become one.
+        ``tree_name`` is what messages call the tree that the leaf is part of. The axes of ``lead`` become one, of which
+        only ``rows`` are looked at and returned.
 
         Raises:
             TypeError: the dtype is of another kind.
@@ -41,6 +45,8 @@ class Leaf:
         array = trees.as_array(values, name)
         if array.shape != lead + self.shape:
             raise ValueError(f"{name} has shape {array.shape}, must be {lead + self.shape}")
+        if rows is not None:
+            array, lead = rows_of(array, rows, lead), (len(rows),)
         if array.dtype != self.dtype and not np.can_cast(array.dtype, self.dtype, "same_kind"):
             whole = self.dtype.kind in "iu" and array.dtype.kind in "iu"
             if not whole or self.low is None or self.high is None:
@@ -69,7 +75,7 @@ class Leaf:
     @cached_property
     def _limits(self) -> tuple[Any, Any] | None:
         """The one lowest and the one highest value allowed; None where they differ by element."""
-        if self.dtype not in (np.float32, np.float64) and self.dtype.kind not in "iu":
+        if self.dtype not in (np.float32, np.float64) and not (self.dtype.kind in "iu" and self.dtype.isnative):
             return None
         bounds = [bound for bound in (self.low, self.high) if bound is not None]
         if any(not bound.size or (bound != bound.flat[0]).any() for bound in bounds):
@@ -143,13 +149,19 @@ class ObservationSpec:
             raise ValueError(f"observation_space={space} holds no array")
         self.leaves = [_leaf(part, path) for path, part in named]
 
-    def check(self, observation: Tree, lead: tuple[int, ...], name: str = "observation") -> list[NDArray[Any]]:
+    def check(
+        self,
+        observation: Tree,
+        lead: tuple[int, ...],
+        name: str = "observation",
+        rows: NDArray[np.int64] | None = None,
+    ) -> list[NDArray[Any]]:
         """The leaves ``[batch, *shape]`` of a batched observation.
 
         Those given have the axes ``lead``, which become one. See `Leaf.check` for what is refused.
         """
         parts = trees.leaves_like(self.tree, observation, name)
-        return [leaf.check(part, lead, name) for leaf, part in zip(self.leaves, parts, strict=True)]
+        return [leaf.check(part, lead, name, rows) for leaf, part in zip(self.leaves, parts, strict=True)]
 
     def build(self, parts: list[Any]) -> Tree:
         """Leaves put together again as the space nests them."""

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from r2d2.replay import trees
 from r2d2.replay.limits import finite
+from r2d2.replay.rows import rows_of
 from r2d2.replay.spaces import ActionSpec, ObservationSpec
 from r2d2.replay.trees import Tree
 
@@ -81,9 +82,7 @@ class StepChecker:
             envs = np.unique(rows % lead[-1]).tolist()
             when = "this step" if len(lead) == 1 else "these steps"
             raise ValueError(f"final_observation is needed: the episodes of environments {envs} end with {when}")
-        parts = trees.leaves_like(self._observations.tree, final_observation, "final_observation")
-        parts = [_rows(part, rows, lead) for part in parts]
-        return self._observations.check(self._observations.build(parts), (len(rows),), "final_observation")
+        return self._observations.check(final_observation, lead, "final_observation", rows)
 
     def states(self, state: Tree, rows: NDArray[np.int64], lead: tuple[int, ...]) -> list[NDArray[Any]]:
         """Leaves ``[k, ...]`` of the recurrent states in ``rows`` (int64[k]) of those with the axes ``lead``.
@@ -100,7 +99,7 @@ class StepChecker:
             if array.dtype != like.dtype:
                 raise TypeError(f"{name} has dtype {array.dtype}, must be {like.dtype}")
             if len(rows):
-                array = _take(array, rows, lead)
+                array = rows_of(array, rows, lead)
                 if not finite(array):
                     raise ValueError(f"{name} must be finite; it holds NaN or infinity")
             arrays.append(array)
@@ -119,21 +118,6 @@ def flags(values: ArrayLike, lead: tuple[int, ...], name: str) -> NDArray[np.boo
     if array.dtype != np.bool_:
         raise TypeError(f"{name} has dtype {array.dtype}, must be bool")
     return array.flatten()
-
-
-def _rows(values: Any, rows: NDArray[np.int64], lead: tuple[int, ...]) -> NDArray[Any]:
-    array = trees.as_array(values, "final_observation")
-    if array.shape[: len(lead)] != lead:
-        raise ValueError(
-            f"final_observation has shape {array.shape}, its first axes must be {lead} (num_envs={lead[-1]})"
-        )
-    return _take(array, rows, lead)
-
-
-def _take(array: NDArray[Any], rows: NDArray[np.int64], lead: tuple[int, ...]) -> NDArray[Any]:
-    if len(lead) > 1:
-        array = array.reshape(lead[0] * lead[1], *array.shape[2:])
-    return array.take(rows, axis=0, mode="clip")
 
 
 def _finite(values: ArrayLike, lead: tuple[int, ...], name: str) -> NDArray[Any]:

@@ -44,7 +44,7 @@ class StepStorage:
         """See `r2d2.replay.records`."""
         self.position = np.zeros(num_envs, np.int64)
         """Rows written to each ring since the beginning."""
-        self.rings = Rings(self.action, self.reward, self.flags, self.position)
+        self.rings = tuple(Rings(self.action, self.reward, self.flags, self.position))
         """The same arrays, for compiled code."""
 
     @staticmethod
@@ -62,13 +62,16 @@ class StepStorage:
         """Row numbers of ``positions`` in the rings of ``envs`` (broadcast against each other)."""
         return envs * self.rows_per_env + positions % self.rows_per_env
 
+    def as_bytes(self, observations: list[NDArray[Any]]) -> list[NDArray[np.uint8]]:
+        """Leaves ``[n, ...]`` of observations, for `put_observations`."""
+        return [as_bytes(new, ring.dtype) for new, ring in zip(observations, self.observations, strict=False)]
+
     def put_observations(
-        self, rows: NDArray[np.int64], observations: list[NDArray[Any]], numbers: NDArray[np.int64]
+        self, rows: NDArray[np.int64], observations: list[NDArray[np.uint8]], numbers: NDArray[np.int64]
     ) -> None:
-        """Write the observations ``numbers`` (int64[n]) of leaves ``[all, ...]`` to ``rows`` (int64[n])."""
+        """Write the observations ``numbers`` (int64[n]) of those given to ``rows`` (int64[n])."""
         for leaf, new in enumerate(observations):
-            copied = as_bytes(new, self.observations[leaf].dtype)
-            copy_rows(self.observation_bytes[leaf], rows, copied, numbers, self.row_bytes[leaf])
+            copy_rows(self.observation_bytes[leaf], rows, new, numbers, self.row_bytes[leaf])
 
     def oldest_position(self) -> NDArray[np.int64]:
         """The oldest position still held in each ring, int64[num_envs]."""

@@ -30,7 +30,7 @@ from r2d2.replay.records import (
 )
 from r2d2.replay.sum_tree import set_weight
 
-BUILT_ON = {"records.py": "9cda2fe10454", "geometry.py": "73e42bbcc39d", "sum_tree.py": "78585f0fe5dd"}
+BUILT_ON = {"records.py": "1df071088303", "geometry.py": "73e42bbcc39d", "sum_tree.py": "78585f0fe5dd"}
 """Hashes of what is imported here: what is compiled is kept on disk for this file's text alone."""
 
 FREE, LIVE, GIVEN, EVICTED = range(4)

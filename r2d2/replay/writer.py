@@ -33,6 +33,8 @@ class SequenceWriter:
         """Position of the open episode's first step."""
         self.slots = np.full((n, geometry.most_open), NO_SLOT, np.int64)
         """Where in the table the states of the sequences begun and not complete are; see `Open`."""
+        self.is_writing = False
+        """Whether steps are being written; between two calls, that an interrupt has cut one of them short."""
         self._open = tuple(Open(self.step, self.episode_start, self.slots))
         # A step may take two rows, and what is written at once may not lap itself.
         self._most = n * max(1, storage.rows_per_env // 2 - 1)
@@ -62,21 +64,31 @@ class SequenceWriter:
         Returns:
             Keys of these sequences, int64[n], in the order of their completion.
         """
-        table, count = self._table, len(steps.action)
-        rings, weights = tuple(self._storage.rings), table.weights_of(priorities)
+        storage, table, count = self._storage, self._table, len(steps.action)
+        weights = table.weights_of(priorities)
+        # Whatever may fail for want of memory comes before anything is changed.
+        observations, finals, kept_states = (
+            storage.as_bytes(steps.observations),
+            storage.as_bytes(steps.finals),
+            table.as_bytes(states),
+        )
         own = (steps.action, steps.reward, steps.terminated, steps.truncated, steps.active, kept, weights)
         keys: list[NDArray[np.int64]] = []
-        finals = written_to = 0
+        ended = written_to = 0
         while written_to < count:
             end = min(count, written_to + self._most)
-            written = Written(*write_steps(self._lengths, rings, tuple(table.slots), self._open, written_to, end, *own))
-            self._storage.put_observations(written.rows, steps.observations, written.steps)
+            self.is_writing = True
+            written = Written(
+                *write_steps(self._lengths, storage.rings, tuple(table.slots), self._open, written_to, end, *own)
+            )
+            storage.put_observations(written.rows, observations, written.steps)
             if len(written.final_rows):
-                numbers = np.arange(finals, finals + len(written.final_rows))
-                self._storage.put_observations(written.final_rows, steps.finals, numbers)
-                finals += len(numbers)
+                numbers = np.arange(ended, ended + len(written.final_rows))
+                storage.put_observations(written.final_rows, finals, numbers)
+                ended += len(numbers)
             if len(written.begun):
-                table.put_states(written.begun, states, written.begun_with)
+                table.put_states(written.begun, kept_states, written.begun_with)
+            self.is_writing = False
             keys.append(written.keys)
             written_to = written.end
             if written_to < end:
@@ -93,9 +105,12 @@ class SequenceWriter:
             envs: environments with an open episode.
             finals: leaves ``[n, ...]`` of the final observations.
         """
-        weight = self._table.weights_of(None)[0]
+        weight = float(self._table.weights_of(None)[0])
+        observations, numbers = self._storage.as_bytes(finals), np.arange(len(envs))
+        self.is_writing = True
         rows, keys = end_episodes(
-            self._lengths, tuple(self._storage.rings), tuple(self._table.slots), self._open, envs, float(weight)
+            self._lengths, self._storage.rings, tuple(self._table.slots), self._open, envs, weight
         )
-        self._storage.put_observations(rows, finals, np.arange(len(rows)))
+        self._storage.put_observations(rows, observations, numbers)
+        self.is_writing = False
         return keys

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r2d2.replay import SequenceGeometry, SequenceReplay
+from r2d2.replay.records import SLOT_MASK
 from r2d2.replay.sum_tree import SumTree
 
 DRAWS = 50_000
@@ -153,7 +154,7 @@ class TestFrequencies:
             keys = replay.add([1] * 3, [0] * 3, [0.0] * 3, ends, ~(ends | True), (), final_observation=[2] * 3,
                               priority=priority)  # fmt: skip
             for key in keys.tolist():
-                env = int(replay.table.entries[key & 0xFFFFFFFF, 0])
+                env = int(replay.table.entries[key & SLOT_MASK, 0])
                 priorities[key] = float(priority[env])
         keys = replay.keys()
         assert len(keys) > 100

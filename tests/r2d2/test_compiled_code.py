@@ -1,15 +1,74 @@
 """Compiled code that is kept on disk is that of today's text."""
 
+import ast
 import hashlib
+import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from r2d2 import lstm_kernel
-from r2d2.replay import gather, sequences, write_steps
+import r2d2
 
-MODULES = (lstm_kernel, gather, sequences, write_steps)
+FOLDER = Path(r2d2.__file__).parent
+
+
+def of_the_project(tree: ast.Module) -> dict[str, str]:
+    """Names that a module imports from others of the project, and from which."""
+    return {
+        (alias.asname or alias.name): node.module
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("r2d2")
+        for alias in node.names
+        if node.module is not None
+    }
+
+
+def compiled_functions(tree: ast.Module) -> Iterator[ast.FunctionDef]:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            decorators = {
+                name.id for part in node.decorator_list for name in ast.walk(part) if isinstance(name, ast.Name)
+            }
+            if decorators & {"njit", "overload", "register_jitable", "intrinsic"}:
+                yield node
+
+
+def built_on(path: Path) -> set[str]:
+    """Modules whose names compiled functions of the file look up."""
+    tree = ast.parse(path.read_text())
+    imported = of_the_project(tree)
+    used = {
+        name.id for function in compiled_functions(tree) for name in ast.walk(function) if isinstance(name, ast.Name)
+    }
+    return {imported[name] for name in used & set(imported)}
+
+
+FILES = {path: built_on(path) for path in FOLDER.rglob("*.py")}
+MODULES = [
+    importlib.import_module(".".join(("r2d2", *path.relative_to(FOLDER).with_suffix("").parts)))
+    for path, modules in FILES.items()
+    if modules
+]
+
+
+def test_there_is_such_code() -> None:
+    assert {"r2d2.lstm_kernel", "r2d2.replay.gather", "r2d2.replay.write_steps"} <= {m.__name__ for m in MODULES}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_compiled_code_names_all_that_it_is_built_on(module: ModuleType) -> None:
+    names = {name.rsplit(".", 1)[-1] + ".py" for name in FILES[Path(str(module.__file__))]}
+    assert set(module.BUILT_ON) == names
+
+
+@pytest.mark.parametrize(
+    "name", sorted({name for modules in FILES.values() for name in modules}), ids=lambda name: str(name)
+)
+def test_what_compiled_code_is_built_on_is_built_on_nothing_else(name: str) -> None:
+    """The hashes of a file's own imports would not tell that those of the imports' had changed."""
+    assert FILES[FOLDER.joinpath(*name.split(".")[1:]).with_suffix(".py")] <= {"r2d2.replay.records"}
 
 
 @pytest.mark.parametrize(

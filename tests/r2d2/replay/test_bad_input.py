@@ -230,7 +230,7 @@ ADD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "final observations of another number of environments": (
         ended(final_observation=observation(count=[1, 1, 1])),
         ValueError,
-        r"final_observation.*has shape \(3,\).*num_envs=2",
+        r"final_observation\[.count.\] has shape \(3,\), must be \(2,\)",
     ),
     # States
     "a state of another width": (

@@ -124,7 +124,10 @@ DAMAGE: dict[str, tuple[Callable[[SequenceReplay], None], str]] = {
         run("storage.position[1] += 1"),
         "environment 1: its open episode of 17 steps does not end at position 18",
     ),
-    "a position below zero": (run("storage.position[0] = -1"), "environment 0: it is at position -1 and step 8"),
+    "a position below zero": (
+        run("storage.position[0] = -1"),
+        "environment 0: it is at position -1 and step 8 of an episode from 10",
+    ),
     "a reward that is no number": (run("storage.reward[3] = np.nan"), "a reward is not finite"),
     "an action too large": (run("storage.action[3] = 1_000_000"), "an action is not among the 1000000 there are"),
     "an action below zero": (run("storage.action[3] = -1"), "an action is not among the 1000000 there are"),
@@ -176,7 +179,7 @@ DAMAGE: dict[str, tuple[Callable[[SequenceReplay], None], str]] = {
     "a free slot can be drawn": (run("tree.set(table.free[:1], 1.0)"), "a free slot has weight"),
     "a key of another slot": (run("table.keys[table.queue(0)[0]] += 1"), "a key does not name its slot"),
     "a key yet to be given": (
-        run("table.keys[table.queue(0)[0]] += table.next_number << 32"),
+        run("table.keys[table.queue(0)[0]] += table.next_number << 28"),
         "a key is numbered as one that is still to come",
     ),
     "a negative key": (run("table.keys[table.queue(0)[0]] -= 1 << 62"), "a key is negative"),
@@ -231,7 +234,17 @@ DAMAGE: dict[str, tuple[Callable[[SequenceReplay], None], str]] = {
         run("table.states[0][table.queue(0)[0]] = np.nan"),
         "a stored state is not finite",
     ),
+    "more keys than there can be": (run("table.slots.counts[2] = 2**40"), "the next key is numbered 1099511627776"),
+    "steps half written": (run("writer.is_writing = True"), "an interrupt has cut short the writing of steps"),
     # Priorities
+    "a weight whose sums would be infinite": (
+        run("tree.set(np.array([table.queue(0)[0]]), 1e300)"),
+        "a weight is above 1e+290",
+    ),
+    "a largest priority beyond all others": (
+        run("table.largest_priority = 1.7e308; table.highest_priority = 1e300"),
+        "the largest priority is 1.7e+308",
+    ),
     "a negative weight": (
         run("tree.set(np.array([table.queue(0)[0]]), -1.0)"),
         "the sum tree holds a weight that is negative or not finite",
