@@ -93,7 +93,7 @@ def test_any_cuts_leave_the_same_buffer_behind(data: st.DataObject) -> None:
         (
             {
                 "truncated": np.ones((4, 2), bool),
-                "final_observation": {"place": np.zeros((4, 2, 3)), "kind": np.ones((4, 2))},
+                "final_observation": {"place": np.zeros((4, 2, 3)), "kind": np.ones((4, 2), int)},
             },
             ValueError,
             r"final_observation\['place'\] has shape \(4, 2, 3\), must be \(4, 2, 2\)",
