@@ -314,9 +314,54 @@ class TestImportanceWeights:
         replay, keys = fill([0.1, 5, 300])
         assert replay.get(keys).importance_weights.tolist() == [1.0] * 3
 
+    def test_sequences_looked_up_have_weight_one_when_none_can_be_drawn(self) -> None:
+        replay, keys = fill([0.0, 0.0])
+        assert not replay.can_sample()
+        assert replay.get(keys).importance_weights.tolist() == [1.0, 1.0]
+
+    def test_a_weight_that_is_nothing_beside_the_others_is_not_infinitely_important(self) -> None:
+        replay, _ = fill([1e-300, 1e280], priority_exponent=1, importance_exponent=0.6)
+        replay.rng = type("Lowest", (), {"random": lambda self, n: np.zeros(n)})()
+        weights = replay.sample(4).importance_weights
+        assert np.isfinite(weights).all()
+        assert weights.max() == 1
+
 
 class TestNewSequences:
     """They enter with the largest priority that was ever given, or with the caller's."""
+
+    def test_the_maximum_is_remembered_after_its_priority_is_gone(self) -> None:
+        replay = one_step_replay(episodes=3, priority_exponent=1)
+        old = play(replay, [0])
+        replay.update_priorities(old, [8.0])
+        replay.update_priorities(old, [2.0])
+        keys = np.concatenate([old, play(replay, [1])])
+        np.testing.assert_allclose(frequencies(replay, keys), [0.2, 0.8], atol=2 / DRAWS)
+
+    def test_the_maximum_of_one_update_is_that_of_all_its_priorities(self) -> None:
+        replay = one_step_replay(episodes=4, priority_exponent=1)
+        old = np.concatenate([play(replay, [n]) for n in range(3)])
+        replay.update_priorities(old, [1.0, 6.0, 3.0])
+        keys = np.concatenate([old, play(replay, [3])])
+        np.testing.assert_allclose(frequencies(replay, keys), [1 / 16, 6 / 16, 3 / 16, 6 / 16], atol=2 / DRAWS)
+
+    def test_the_caller_s_priority_where_nothing_is_completed_is_no_maximum(self) -> None:
+        replay = one_step_replay(episodes=3, num_envs=2, priority_exponent=1)
+        no = np.zeros(2, bool)
+        # Environment 1 goes on, so nothing of it is complete: its priority is no sequence's.
+        first = replay.add(
+            [0, 1], [0, 0], [0.0, 0.0], ~no & [True, False], no, (), final_observation=[0, 0], priority=[2.0, 500.0]
+        )
+        keys = np.concatenate([first, play(replay, [2, 3])])
+        np.testing.assert_allclose(frequencies(replay, keys), [0.25] * 4, atol=2 / DRAWS)
+
+    def test_of_an_episode_ended_by_hand_enter_with_the_maximum_too(self) -> None:
+        replay = one_step_replay(episodes=3, priority_exponent=2)
+        old = play(replay, [0])
+        replay.update_priorities(old, [3.0])
+        replay.add([1], [0], [0.0], [False], [False], ())
+        keys = np.concatenate([old, replay.end_episodes([True], [2])])
+        np.testing.assert_allclose(frequencies(replay, keys), [0.5, 0.5], atol=2 / DRAWS)
 
     def test_enter_with_the_maximum_priority(self) -> None:
         replay = one_step_replay(episodes=3, priority_exponent=1)

@@ -98,6 +98,14 @@ def test_any_cuts_leave_the_same_buffer_behind(data: st.DataObject) -> None:
             ValueError,
             r"final_observation\['place'\] has shape \(4, 2, 3\), must be \(4, 2, 2\)",
         ),
+        (
+            {
+                "truncated": np.ones((4, 2), bool),
+                "final_observation": {"place": np.zeros((2, 4, 2), np.float32), "kind": np.zeros((2, 4), int)},
+            },
+            ValueError,
+            r"final_observation\['kind'\] has shape \(2, 4\), must be \(4, 2\)",
+        ),
         ({"active": np.ones((4, 2))}, TypeError, "active has dtype float64, must be bool"),
         ({"state": {"h": np.zeros((4, 2, 2))}}, ValueError, "state"),
     ],
@@ -156,3 +164,13 @@ def test_of_states_those_that_are_kept_are_looked_at(data: st.DataObject) -> Non
         with pytest.raises(ValueError, match=r"state\['h'\] must be finite"):
             before.add_many(**steps)
         same_state(before, replay_of(geometry, 200, num_envs))
+
+
+def test_steps_in_many_parts_make_no_more_room_than_one_by_one() -> None:
+    geometry = SequenceGeometry(1, 4, 1)
+    steps = random_steps(np.random.default_rng(0), 200, 2, 0.05, 1.0)
+    at_once, one_by_one = (replay_of(geometry, 2 * 30, 2) for _ in range(2))
+    at_once.add_many(**steps)  # written in parts of 14 steps, for rings of 30 rows
+    for t in range(200):
+        one_by_one.add(**part(steps, t))
+    assert at_once.nbytes == one_by_one.nbytes

@@ -212,6 +212,16 @@ ADD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         r"observation\['side'\]\[1\] is outside its space: it must be at most 2 to 3, by element",
     ),
     # Final observations
+    "a tuple where an array should be": (
+        step(observation=observation(side=(np.ones((2, 2), np.int8), ([0, 0], [0, 0])))),
+        ValueError,
+        r"observation\['side'\]\[1\] must be one array, not a tuple",
+    ),
+    "a part of a tuple too many": (
+        step(observation=observation(side=(np.ones((2, 2), np.int8),) * 3)),
+        ValueError,
+        r"observation\['side'\] must be a sequence of 2 parts, not 3",
+    ),
     "an end without final observation": (
         ended(final_observation=None),
         ValueError,
@@ -485,6 +495,7 @@ DEFORM: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "shorter": lambda array: array[:-1],
     "at another dtype": lambda array: array.astype(np.complex128),
     "without an axis": lambda array: array.reshape(-1)[0],
+    "longer": lambda array: np.concatenate([array] * 9),
     "with an axis too many": lambda array: array[..., None],
 }
 TEXTS = ("configuration", "random")
@@ -497,7 +508,7 @@ SINGLE_NUMBERS = ("largest_priority",)  # Nothing can be cut off, and there is n
         (name, damage)
         for name in ALL_NAMES
         for damage in DEFORM
-        if name not in TEXTS and not (name in SINGLE_NUMBERS and damage in ("shorter", "without an axis"))
+        if name not in TEXTS and not (name in SINGLE_NUMBERS and damage in ("shorter", "longer", "without an axis"))
     ],
 )
 def test_set_state_refuses_arrays_of_another_shape_or_dtype(name: str, damage: str) -> None:
@@ -518,10 +529,11 @@ def test_set_state_refuses_text_that_is_damaged(name: str, text: str) -> None:
     assert_refused(replay, lambda: replay.set_state(damaged), ValueError, "replay")
 
 
-def test_set_state_refuses_a_random_state_with_damaged_numbers() -> None:
+@pytest.mark.parametrize("number", ["a", -1, 2**200])
+def test_set_state_refuses_a_random_state_with_damaged_numbers(number: Any) -> None:
     damaged = used().replay.get_state()
     content = json.loads(str(damaged["random"]))
-    content["state"]["state"] = "a"
+    content["state"]["state"] = number
     damaged["random"] = np.array(json.dumps(content))
     replay = used().replay
     assert_refused(replay, lambda: replay.set_state(damaged), ValueError, "random")
@@ -589,3 +601,50 @@ def test_set_state_refuses(damage: Callable[[dict[str, np.ndarray]], None], mess
 def test_set_state_names_what_is_no_replay_state_at_all() -> None:
     replay = make_replay(GEOMETRY, 30)
     assert_refused(replay, lambda: replay.set_state({}), ValueError, "not the state of a replay")
+
+
+@pytest.mark.parametrize("bad", [NAN, INF, -INF])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+def test_a_state_of_any_float_dtype_must_be_finite(dtype: Any, bad: float) -> None:
+    replay = SequenceReplay(spaces.Discrete(2), spaces.Discrete(2), np.zeros(3, dtype), GEOMETRY, capacity=30)
+    state = np.array([[0.0, bad, 0.0]], dtype)
+    assert_refused(
+        replay, lambda: replay.add([0], [0], [0.0], [False], [False], state), ValueError, "state must be finite"
+    )
+
+
+def test_a_state_with_a_tuple_less_is_refused() -> None:
+    z = np.zeros((1, 2), np.float32)
+    replay = SequenceReplay(spaces.Discrete(2), spaces.Discrete(2), ((z[0],), z[0]), GEOMETRY, capacity=30)
+    assert_refused(
+        replay,
+        lambda: replay.add([0], [0], [0.0], [False], [False], (z, z)),
+        ValueError,
+        r"state\[0\] must be a sequence of 1 parts, not a ndarray",
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "values"),
+    [
+        (0, 255, np.array([256 + 10])),
+        (0, 255, np.array([-1])),
+        (0, 200, np.array([256 + 10])),
+        (5, 255, np.array([4], np.uint8)),
+        (0, 250, np.array([251], np.uint8)),
+    ],
+)
+def test_no_whole_number_outside_a_box_of_bytes_is_taken(low: int, high: int, values: np.ndarray) -> None:
+    replay = SequenceReplay(spaces.Box(low, high, (1,), np.uint8), spaces.Discrete(2), (), GEOMETRY, capacity=30)
+    assert_refused(
+        replay,
+        lambda: replay.add(values[None], [0], [0.0], [False], [False], ()),
+        ValueError,
+        "observation is outside its space",
+    )
+
+
+def test_get_refuses_a_key_of_a_slot_beyond_the_last() -> None:
+    replay = replay_in_use()
+    key = len(replay.table.keys)
+    assert_refused(replay, lambda: replay.get([key]), KeyError, f"key {key} is not of a sequence held")

@@ -49,6 +49,8 @@ OBSERVATION_SPACES: dict[str, spaces.Space[Any]] = {
     "Box float32, bounded on one side and by element": spaces.Box(
         np.array([0, -np.inf], np.float32), np.array([np.inf, 5], np.float32)
     ),
+    "Tuple in Tuple": spaces.Tuple((spaces.Discrete(3), spaces.Tuple((spaces.MultiBinary(2), spaces.Discrete(4))))),
+    "Dict with a part of no element": spaces.Dict({"a": spaces.Box(0, 9, (0,), np.int32), "b": spaces.Discrete(3)}),
     "Box uint8": spaces.Box(0, 255, (8, 8, 1), np.uint8),
     "Box int8, bounded by element": spaces.Box(np.array([-5, 0], np.int8), np.array([5, 1], np.int8)),
     "Box int16": spaces.Box(-300, 300, (2,), np.int16),
@@ -177,6 +179,17 @@ class TestObservations:
             SequenceReplay(spaces.Dict({}), spaces.Discrete(2), (), GEOMETRY, capacity=30)
 
 
+class TestRewards:
+    @pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.uint8, np.int64, np.float16, np.float32, np.float64])
+    def test_of_any_number_type_are_kept_as_float32(self, dtype: Any) -> None:
+        replay = SequenceReplay(spaces.Discrete(2), spaces.Discrete(2), (), GEOMETRY, capacity=30)
+        for t in range(3):
+            replay.add([0], [0], np.array([t % 2], dtype), [t == 2], [False], (), final_observation=[0])
+        reward = replay.get(replay.keys()).reward
+        assert reward.dtype == np.float32
+        assert reward.tolist() == [[0, 1, 0, 0]]
+
+
 def indices_of(space: spaces.Space[Any], actions: list[Any]) -> list[int]:
     """Action indices of one episode, as the replay hands them out."""
     replay = SequenceReplay(
@@ -259,6 +272,10 @@ STATES: dict[str, Any] = {
     "LSTM as tuple": (np.zeros(3, np.float32), np.zeros(3, np.float32)),
     "GRU as one array": np.zeros(5, np.float32),
     "dict": {"hidden": np.zeros(3, np.float32), "cell": np.zeros((2, 2), np.float64)},
+    "stacked, as nested tuples": (
+        (np.zeros(2, np.float32), np.zeros(2, np.float32)),
+        (np.zeros(2, np.float32),),
+    ),
     "stacked, as nested lists": [[np.zeros(2, np.float32), np.zeros(2, np.float32)], [np.zeros(4, np.float16)]],
     "named tuple": Carry(np.zeros(2, np.float32), np.zeros(2, np.float32)),
     "integers and scalars": {"clock": np.zeros((), np.int64), "memory": (np.zeros(2, np.bool_),)},
@@ -296,6 +313,17 @@ class TestStates:
 
 
 class TestSize:
+    def test_sequences_overwritten_are_counted(self) -> None:
+        play = Play(SequenceGeometry(0, 2, 0, 1), 10, 2)
+        given = sum(len(play.step([TERMINATED if t % 3 == 2 else None, None])) for t in range(40))
+        assert play.replay.table.evicted == given - len(play.replay) > 0
+
+    def test_rows_take_the_bytes_that_are_said_of_them(self) -> None:
+        replay = Play(SequenceGeometry(0, 2, 0, 1), 100, 1).replay
+        per_row = replay.storage.bytes_per_row(replay.observation_spec, replay.action_spec)
+        assert per_row == 12 + 8 + 4 + 1
+        assert replay.storage.nbytes == 100 * per_row
+
     def test_is_the_number_of_sequences_held(self) -> None:
         play = Play(SequenceGeometry(0, 2, 0, 1), 20, 1)
         assert (len(play.replay), play.replay.can_sample(), play.replay.keys().tolist()) == (0, False, [])

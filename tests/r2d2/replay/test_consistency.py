@@ -124,6 +124,15 @@ DAMAGE: dict[str, tuple[Callable[[SequenceReplay], None], str]] = {
         run("storage.position[1] += 1"),
         "environment 1: its open episode of 17 steps does not end at position 18",
     ),
+    "a step below zero": (run("writer.step[0] = -1"), "environment 0: it is at position 18 and step -1"),
+    "a position that will not be counted on": (
+        run("storage.position[0] = writer.episode_start[0] = 2**62; writer.step[0] = 0"),
+        "environment 0: it is at position 4611686018427387904 and step 0",
+    ),
+    "an episode that starts before the first": (
+        run("writer.episode_start[0] = -20"),
+        "environment 0: it is at position 18 and step 8 of an episode from -20",
+    ),
     "a position below zero": (
         run("storage.position[0] = -1"),
         "environment 0: it is at position -1 and step 8 of an episode from 10",
@@ -200,6 +209,7 @@ DAMAGE: dict[str, tuple[Callable[[SequenceReplay], None], str]] = {
         "environment 0: its queue does not hold its sequences in the order of their keys",
     ),
     # Sequences
+    "a sequence of a negative environment": (column(0, -1), "there is no such environment"),
     "a sequence of no environment": (column(0, +2), "there is no such environment"),
     "a sequence of the other environment": (column(0, +1), "its queue does not hold its sequences"),
     "a sequence whose episode starts a period earlier": (
@@ -291,6 +301,55 @@ def test_a_sequence_that_is_missing_between_others_is_named() -> None:
     lose(replay, 1, 2)
     assert replay.check_consistency() == [
         f"environment 1: the sequences in slots {before} and {after} do not follow each other"
+    ]
+
+
+def test_the_last_sequence_of_an_episode_missing_is_named() -> None:
+    replay = in_use()
+    before, after = (slot(replay, 0, number) for number in (2, 4))
+    lose(replay, 0, 3)
+    assert replay.check_consistency() == [
+        f"environment 0: the sequences in slots {before} and {after} do not follow each other"
+    ]
+
+
+def named(problems: list[str], words: str) -> list[str]:
+    """The beginnings of the problems that end with ``words``."""
+    return [problem.removesuffix(": " + words) for problem in problems if problem.endswith(words)]
+
+
+def test_a_row_overwritten_or_still_to_come_is_one_exactly() -> None:
+    replay = in_use()
+    # Environment 1 is at position 17. At 22 it holds the rows 2 to 21: the sequences at 0 and 2 need row 0, the one
+    # at 4 begins with row 2 and reads the action of row 1, the one at 6 needs row 3.
+    names = [f"sequence in slot {slot(replay, 1, number)} (environment 1)" for number in range(7)]
+    replay.storage.position[1] += 5
+    problems = replay.check_consistency()
+    assert sorted(named(problems, "a row that it needs has been overwritten")) == sorted(names[:3])
+    # At 16 the last row of the sequence at 12, row 16, is the only one that has not been written.
+    replay.storage.position[1] = 16
+    problems = replay.check_consistency()
+    assert named(problems, "a row that it needs has not been written") == names[6:]
+
+
+def test_a_start_that_nothing_else_contradicts_is_named() -> None:
+    """Before the oldest row held nothing says where an episode began, but for the sequences themselves."""
+    # Rows 4 to 12 are held, and one sequence: that of the second episode, whose first step is row 9.
+    play = Play(SequenceGeometry(burn_in=0, train_length=4, overlap=2, n_step=1), 9, 1)
+    play.episode(8)
+    play.episode(3)
+    (only,) = play.replay.table.queue(0)
+    play.replay.table.entries[only, 1] -= 6
+    assert play.replay.check_consistency() == [
+        f"sequence in slot {only} (environment 0): the start of its episode is not where it says"
+    ]
+    play = Play(SequenceGeometry(burn_in=2, train_length=4, overlap=2, n_step=1), 20, 1)
+    for _ in range(50):
+        play.step()
+    before, other = slot(play.replay, 0, 1), slot(play.replay, 0, 2)
+    play.replay.table.entries[other, 1] -= 2
+    assert play.replay.check_consistency() == [
+        f"environment 0: the sequences in slots {before} and {other} do not follow each other"
     ]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from gymnasium import spaces
+from gymnasium.vector.utils import batch_space
 
 from r2d2.compiled import as_tensors
 from r2d2.replay import Batch, SequenceGeometry, SequenceReplay
@@ -191,3 +192,111 @@ def test_an_array_taken_out_of_a_batch_before_its_tensors_were_made_stays_as_it_
     for keys in (replay.keys()[[6, 7]], replay.keys()[[3, 2]]):
         replay.get(keys)
         np.testing.assert_array_equal(held[0], before)
+
+
+VECTOR = spaces.Box(-1e6, 1e6, (2,), np.float32)
+IN_TUPLES: dict[str, Any] = {
+    "arrays": (VECTOR, np.zeros(3, np.float32)),
+    "no state": (VECTOR, ()),
+    "tuples": (spaces.Tuple((VECTOR, spaces.Tuple((VECTOR, spaces.Discrete(5))))), (np.zeros(3, np.float32),) * 2),
+}
+CHANGED: dict[str, Any] = {
+    "a dict of states": (
+        VECTOR,
+        {"z": np.zeros(2, np.float32)},
+        lambda batch: batch.state.update(z=batch.state["z"] + 1),
+    ),
+    "a list of states": (VECTOR, [np.zeros(2, np.float32)], lambda batch: batch.state.append(batch.state.pop() + 1)),
+    "a dict beside an array": (
+        VECTOR,
+        (np.zeros(3, np.float32), {"a": np.zeros(2, np.float32)}),
+        lambda batch: batch.state[1].update(a=batch.state[1]["a"] + 1),
+    ),
+    "a dict of observations": (
+        spaces.Dict({"x": VECTOR}),
+        (np.zeros(3, np.float32),),
+        lambda batch: batch.unroll.observation.update(x=batch.unroll.observation["x"] + 1),
+    ),
+}
+
+
+def filled_with(space: spaces.Space, state: Any) -> SequenceReplay:
+    """One episode of 30 steps of random numbers."""
+    replay = SequenceReplay(space, spaces.Discrete(3), state, SequenceGeometry(4, 6, 3, 2), capacity=100)
+    seen, rng = batch_space(space, 1), np.random.default_rng(0)
+    seen.seed(0)
+    for _ in range(30):
+        kept = tf.nest.map_structure(lambda leaf: rng.normal(size=(1, *leaf.shape)).astype(leaf.dtype), state)
+        replay.add(seen.sample(), rng.integers(0, 3, 1), rng.normal(size=1), [False], [False], kept)
+    return replay
+
+
+def assert_tensors_are_its_leaves(batch: Batch) -> list[Any]:
+    """Returns which objects they are."""
+    tensors, leaves = as_tensors(batch), tf.nest.flatten(batch)
+    for tensor, leaf in zip(tensors, leaves, strict=True):
+        np.testing.assert_array_equal(tensor, leaf)
+    return [id(part) for part in (*tensors, *leaves)]
+
+
+@pytest.mark.parametrize(("space", "state"), IN_TUPLES.values(), ids=IN_TUPLES.keys())
+def test_a_batch_of_tuples_has_its_tensors_again_and_one_made_of_it_has_its_own(
+    space: spaces.Space, state: Any
+) -> None:
+    replay = filled_with(space, state)
+    keys = replay.keys()
+    batch = replay.get(keys[[2, 3]])
+    identities = assert_tensors_are_its_leaves(batch)
+    other = batch._replace(reward=batch.reward + 1)
+    assert_tensors_are_its_leaves(other)
+    assert assert_tensors_are_its_leaves(batch) == identities
+    del batch, other
+    for pair in (keys[[4, 5]], keys[[3, 2]]):
+        again = replay.get(pair)
+        np.testing.assert_array_equal(again.keys, pair)
+        assert assert_tensors_are_its_leaves(again) == identities
+        del again
+
+
+@pytest.mark.parametrize(("space", "state", "change"), CHANGED.values(), ids=CHANGED.keys())
+def test_a_batch_of_anything_else_is_looked_at_each_time(space: spaces.Space, state: Any, change: Any) -> None:
+    replay = filled_with(space, state)
+    batch = replay.get(replay.keys()[[2, 3]])
+    assert_tensors_are_its_leaves(batch)
+    change(batch)
+    assert_tensors_are_its_leaves(batch)
+
+
+@pytest.mark.parametrize("copied", [lambda batch: pickle.loads(pickle.dumps(batch)), copy.deepcopy, copy.copy])
+@pytest.mark.parametrize("in_tuples", [False, True])
+def test_a_copy_of_a_batch_knows_no_tensors(copied: Any, in_tuples: bool) -> None:
+    replay = filled_with(VECTOR, ()) if in_tuples else filled()
+    batch = whole_batch(replay)
+    as_tensors(batch)
+    other = copied(batch)
+    assert other.memory is None
+    other.reward[...] += 1
+    for tensor, leaf in zip(as_tensors(other), tf.nest.flatten(other), strict=True):
+        np.testing.assert_array_equal(tensor, leaf)
+
+
+def other_dtype(batch: Batch) -> None:
+    batch.action.dtype = np.float32
+
+
+def read_only(batch: Batch) -> None:
+    batch.keys.flags.writeable = batch.reward.flags.writeable = False
+
+
+@pytest.mark.parametrize("change", [other_dtype, read_only])
+@pytest.mark.filterwarnings("ignore:Setting the dtype:DeprecationWarning")
+def test_what_is_done_to_the_make_of_an_array_is_gone_with_its_batch(change: Any) -> None:
+    replay = filled()
+    expected = tf.nest.map_structure(np.copy, whole_batch(replay))
+    batch = whole_batch(replay)
+    change(batch)
+    del batch
+    for found, wanted in zip(tf.nest.flatten(whole_batch(replay)), tf.nest.flatten(expected), strict=True):
+        assert found.dtype == wanted.dtype
+        assert found.flags.writeable
+        np.testing.assert_array_equal(found, wanted)
