@@ -48,8 +48,8 @@ class Leaf:
         if rows is not None:
             array, lead = rows_of(array, rows, lead), (len(rows),)
         if array.dtype != self.dtype and not np.can_cast(array.dtype, self.dtype, "same_kind"):
-            whole = self.dtype.kind in "iu" and array.dtype.kind in "iu"
-            if not whole or self.low is None or self.high is None:
+            # Whole numbers of another dtype may be inside the bounds, which those of whole numbers always have.
+            if not (self.dtype.kind in "iu" and array.dtype.kind in "iu"):
                 raise TypeError(f"{name} has dtype {array.dtype}, must be {self.dtype}")
         if array.dtype != self.dtype and self.dtype.kind == "f":
             array = self._rounded(array, name)
