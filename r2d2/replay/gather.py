@@ -161,7 +161,7 @@ def copy_steps(
         start = first + length
         length, at, width = runs[UNROLL_LENGTH, b], b * unroll_width, unroll_width
         before = (start - 1) % ring_rows
-        here = start % ring_rows
+        here = before + 1 if before + 1 < ring_rows else 0  # much faster than a second remainder
         _values(ring_action, base, ring_rows, before, length, unroll_actions, at, width, NO_ACTION)
         _copy_run(ring_reward, 1, base, ring_rows, before, length, unroll_rewards, at, width)
         if length > 0 and start == runs[EPISODE_START, b]:

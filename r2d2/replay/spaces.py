@@ -47,10 +47,10 @@ class Leaf:
             raise ValueError(f"{name} has shape {array.shape}, must be {lead + self.shape}")
         if rows is not None:
             array, lead = rows_of(array, rows, lead), (len(rows),)
-        if array.dtype != self.dtype and not np.can_cast(array.dtype, self.dtype, "same_kind"):
-            # Whole numbers of another dtype may be inside the bounds, which those of whole numbers always have.
-            if not (self.dtype.kind in "iu" and array.dtype.kind in "iu"):
-                raise TypeError(f"{name} has dtype {array.dtype}, must be {self.dtype}")
+        # Whole numbers of any dtype may be inside the bounds of whole numbers.
+        whole = self.dtype.kind in "iu" and array.dtype.kind in "iu"
+        if array.dtype != self.dtype and not whole and not np.can_cast(array.dtype, self.dtype, "same_kind"):
+            raise TypeError(f"{name} has dtype {array.dtype}, must be {self.dtype}")
         if array.dtype != self.dtype and self.dtype.kind == "f":
             array = self._rounded(array, name)
         if not self._is_surely_inside(array):

@@ -67,11 +67,9 @@ class SequenceWriter:
         storage, table, count = self._storage, self._table, len(steps.action)
         weights = table.weights_of(priorities)
         # Whatever may fail for want of memory comes before anything is changed.
-        observations, finals, kept_states = (
-            storage.as_bytes(steps.observations),
-            storage.as_bytes(steps.finals),
-            table.as_bytes(states),
-        )
+        observations = storage.as_bytes(steps.observations)
+        finals = storage.as_bytes(steps.finals) if steps.finals else []
+        kept_states = table.as_bytes(states) if len(kept) else []
         own = (steps.action, steps.reward, steps.terminated, steps.truncated, steps.active, kept, weights)
         keys: list[NDArray[np.int64]] = []
         ended = written_to = 0
