@@ -7,8 +7,8 @@ import numpy as np
 from r2d2.replay.geometry import SequenceGeometry
 from r2d2.replay.records import ENV, FINAL, FIRST, KEY, NO_KEY, NO_SLOT, SLOT_BITS, SLOT_MASK, TERMINATED, TRUNCATED
 from r2d2.replay.sequences import LARGEST_WEIGHT, SequenceTable
+from r2d2.replay.slots import NEWEST
 from r2d2.replay.storage import StepStorage
-from r2d2.replay.write_steps import NEWEST
 from r2d2.replay.writer import SequenceWriter
 
 _LARGEST_POSITION = 1 << 60

@@ -15,9 +15,9 @@ from r2d2.replay import trees
 from r2d2.replay.memory import aligned_zeros
 from r2d2.replay.records import COLUMNS, ENV, KEY, NEWER, NO_KEY, NO_SLOT, SLOT_MASK
 from r2d2.replay.rows import as_bytes, copy_rows
+from r2d2.replay.slots import EVICTED, FREE, GIVEN, LIVE, OLDEST, Slots
 from r2d2.replay.sum_tree import SumTree
 from r2d2.replay.trees import Tree
-from r2d2.replay.write_steps import EVICTED, FREE, GIVEN, LIVE, OLDEST, Slots
 
 BUILT_ON = {"records.py": "1df071088303"}
 """Hash of what is imported for compiled code, which is kept on disk for this file's text alone."""

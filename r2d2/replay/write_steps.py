@@ -10,33 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from r2d2.replay.geometry import begun_by, complete_by, count_of, window_of
-from r2d2.replay.records import (
-    ENV,
-    EPISODE_START,
-    FINAL,
-    FIRST,
-    FIRST_STEP,
-    KEY,
-    NEWER,
-    NO_KEY,
-    NO_SLOT,
-    PREFIX_LENGTH,
-    SLOT_BITS,
-    TERMINATED,
-    TRAIN_LENGTH,
-    TRUNCATED,
-    UNROLL_LENGTH,
-)
-from r2d2.replay.sum_tree import set_weight
+from r2d2.replay.geometry import begun_by, complete_by
+from r2d2.replay.records import FINAL, FIRST, TERMINATED, TRUNCATED
+from r2d2.replay.slots import FREE, settle, take
 
-BUILT_ON = {"records.py": "1df071088303", "geometry.py": "73e42bbcc39d", "sum_tree.py": "78585f0fe5dd"}
+BUILT_ON = {"geometry.py": "73e42bbcc39d", "records.py": "1df071088303", "slots.py": "cbd202943ebf"}
 """Hashes of what is imported here: what is compiled is kept on disk for this file's text alone."""
-
-FREE, LIVE, GIVEN, EVICTED = range(4)
-"""Places in `Slots.counts`."""
-OLDEST, NEWEST = range(2)
-"""Rows of `Slots.ends`."""
 
 
 class Rings(NamedTuple):
@@ -46,23 +25,6 @@ class Rings(NamedTuple):
     reward: Any
     flags: Any
     position: Any
-
-
-class Slots(NamedTuple):
-    """Slots of `r2d2.replay.sequences.SequenceTable`, but for their states."""
-
-    entries: Any
-    """int64[slots, 8], a cache line for each sequence: see `r2d2.replay.records`."""
-    ends: Any
-    """int64[2, num_envs], slots of each environment's oldest and newest sequence, or `NO_SLOT`."""
-    free: Any
-    """int64[slots], of which the first ``counts[FREE]`` are slots that are free; the last of them is taken first."""
-    counts: Any
-    """int64[4]: slots free, sequences held, keys given, sequences overwritten."""
-    nodes: Any
-    """Of the sum tree."""
-    starts: Any
-    """Of the sum tree."""
 
 
 class Open(NamedTuple):
@@ -159,7 +121,6 @@ def write_steps(
     Returns:
         The fields of `Written`, a plain tuple.
     """
-    # Array by array, here and below: an array in a tuple is counted at each look, which costs more than the look.
     ring_action, ring_reward, ring_flags, position = ring_arrays
     entries, ends, free, counts, nodes, starts = slot_arrays
     open_step, episode_start, open_slots = open_arrays
@@ -182,14 +143,11 @@ def write_steps(
         if len(active) == 0 or active[i]:
             step, flags = open_step[env], terminated[i] * TERMINATED + truncated[i] * TRUNCATED
             if next_kept < len(kept) and kept[next_kept] == i:
-                first, beyond = begun_by(step, burn_in, period), begun_by(step + 1, burn_in, period)
-                if counts[FREE] < beyond - first:
+                beyond = _begin(lengths, free, counts, open_slots, env, step, begun, m)
+                if beyond < 0:
                     break
-                for number in range(first, beyond):
-                    slot = _take(free, counts)
-                    open_slots[env, number % open_slots.shape[1]] = slot
-                    begun[m], begun_with[m] = slot, next_kept
-                    m += 1
+                begun_with[m:beyond] = next_kept
+                m = beyond
                 next_kept += 1
                 if step == 0:
                     episode_start[env] = position[env]
@@ -207,42 +165,46 @@ def write_steps(
                 places[env] = position[env] % ring_rows
                 finals += 1
             if ended or step >= quiet[env]:
-                # What is overwritten leaves the table before anything enters.
-                oldest_held = position[env] - ring_rows
-                needed = _evict(entries, ends, free, counts, nodes, starts, env, oldest_held)
-                weight, start = weights[env % len(weights)], episode_start[env]
-                complete = complete_by(step, unroll_rows, period)
-                due = complete * period + unroll_rows - 1
-                if ended:
-                    open_step[env] = 0
-                    c = _end_episode(
-                        lengths,
-                        entries,
-                        ends,
-                        free,
-                        counts,
-                        nodes,
-                        starts,
-                        open_slots,
-                        env,
-                        start,
-                        step + 1,
-                        weight,
-                        complete,
-                        keys,
-                        c,
-                    )
-                    due = 0
-                elif step == due:
-                    slot = _close(open_slots, env, complete)
-                    keys[c] = _enter(
-                        lengths, entries, ends, counts, nodes, starts, env, start, step + 1, weight, complete, slot
-                    )
-                    c, due = c + 1, due + period
-                quiet[env] = min(due, step + 1 + needed - oldest_held)
+                open_step[env] = 0 if ended else step + 1
+                c, quiet[env] = settle(
+                    lengths,
+                    entries,
+                    ends,
+                    free,
+                    counts,
+                    nodes,
+                    starts,
+                    open_slots,
+                    env,
+                    position[env] - ring_rows,
+                    episode_start[env],
+                    step + 1,
+                    ended,
+                    complete_by(step, unroll_rows, period),
+                    weights[env % len(weights)],
+                    keys,
+                    c,
+                )
         i += 1
         env = env + 1 if env + 1 < num_envs else 0
     return i, rows[:n], steps[:n], final_rows[:finals], begun[:m], begun_with[:m], keys[:c]
+
+
+@njit(cache=True, nogil=True)
+def _begin(lengths: Any, free: Any, counts: Any, open_slots: Any, env: int, step: int, begun: Any, m: int) -> int:
+    """Take slots for the sequences that begin with ``step``, and write them to ``begun[m:]``.
+
+    Returns:
+        Where they end; -1 if there are too few, of which none is taken then.
+    """
+    burn_in, _, period, _ = lengths
+    first, end = begun_by(step, burn_in, period), begun_by(step + 1, burn_in, period)
+    if counts[FREE] < end - first:
+        return -1
+    for number in range(first, end):
+        begun[m] = open_slots[env, number % open_slots.shape[1]] = take(free, counts)
+        m += 1
+    return m
 
 
 @njit(cache=True, nogil=True)
@@ -262,13 +224,11 @@ def end_episodes(lengths: Any, ring_arrays: Any, slot_arrays: Any, open_arrays: 
     c = 0
     for i in range(len(envs)):
         env = envs[i]
-        length, start = open_step[env], episode_start[env]
+        length = open_step[env]
         ring_flags[env * ring_rows + (position[env] - 1) % ring_rows] |= TRUNCATED
         final_rows[i] = _write_final(ring_action, ring_reward, ring_flags, position, env)
-        _evict(entries, ends, free, counts, nodes, starts, env, position[env] - ring_rows)
         open_step[env] = 0
-        complete = complete_by(length, train_length + n_step, period)
-        c = _end_episode(
+        c, _ = settle(
             lengths,
             entries,
             ends,
@@ -278,10 +238,12 @@ def end_episodes(lengths: Any, ring_arrays: Any, slot_arrays: Any, open_arrays: 
             starts,
             open_slots,
             env,
-            start,
+            position[env] - ring_rows,
+            episode_start[env],
             length,
+            True,
+            complete_by(length, train_length + n_step, period),
             weight,
-            complete,
             keys,
             c,
         )
@@ -296,116 +258,3 @@ def _write_final(ring_action: Any, ring_reward: Any, ring_flags: Any, position: 
     ring_action[row], ring_reward[row], ring_flags[row] = 0, 0, FINAL
     position[env] += 1
     return int(row)
-
-
-@njit(cache=True, nogil=True)
-def _evict(entries: Any, ends: Any, free: Any, counts: Any, nodes: Any, starts: Any, env: int, oldest_held: int) -> int:
-    """Free the slots of those sequences of ``env`` that need a row before position ``oldest_held``.
-
-    Returns:
-        The oldest position that is needed then; ``oldest_held`` if none is.
-    """
-    slot = ends[OLDEST, env]
-    while slot != NO_SLOT:
-        # The row before its first is read for the action and reward before, if its episode has one.
-        needed = max(entries[slot, FIRST_STEP] - 1, entries[slot, EPISODE_START])
-        if needed >= oldest_held:
-            return int(needed)
-        entries[slot, KEY] = NO_KEY
-        set_weight(nodes, starts, slot, 0.0)
-        _give_back(free, counts, slot)
-        counts[LIVE] -= 1
-        counts[EVICTED] += 1
-        slot = entries[slot, NEWER]
-        ends[OLDEST, env] = slot
-    ends[NEWEST, env] = NO_SLOT
-    return oldest_held
-
-
-@njit(cache=True, nogil=True)
-def _end_episode(
-    lengths: Any,
-    entries: Any,
-    ends: Any,
-    free: Any,
-    counts: Any,
-    nodes: Any,
-    starts: Any,
-    open_slots: Any,
-    env: int,
-    episode_start: int,
-    length: int,
-    weight: float,
-    complete: int,
-    keys: Any,
-    c: int,
-) -> int:
-    """Enter the sequences of an episode of ``length`` steps but the first ``complete``; keys go to ``keys[c:]``."""
-    burn_in, train_length, period, _ = lengths
-    count = count_of(length, train_length, period)
-    for number in range(complete, begun_by(length, burn_in, period)):
-        slot = _close(open_slots, env, number)
-        if number < count:
-            keys[c] = _enter(
-                lengths, entries, ends, counts, nodes, starts, env, episode_start, length, weight, number, slot
-            )
-            c += 1
-        else:
-            _give_back(free, counts, slot)
-    return c
-
-
-@njit(cache=True, nogil=True)
-def _enter(
-    lengths: Any,
-    entries: Any,
-    ends: Any,
-    counts: Any,
-    nodes: Any,
-    starts: Any,
-    env: int,
-    episode_start: int,
-    steps: int,
-    weight: float,
-    number: int,
-    slot: int,
-) -> int:
-    """Let sequence ``number`` of an episode of which ``steps`` are written be sampled; its key."""
-    burn_in, train_length, period, n_step = lengths
-    first, start, trained, unroll = window_of(number, steps, burn_in, train_length, period, n_step)
-    key = (counts[GIVEN] << SLOT_BITS) | slot
-    entries[slot, ENV], entries[slot, EPISODE_START] = env, episode_start
-    entries[slot, FIRST_STEP], entries[slot, PREFIX_LENGTH] = episode_start + first, start - first
-    entries[slot, TRAIN_LENGTH], entries[slot, UNROLL_LENGTH] = trained, unroll
-    entries[slot, KEY], entries[slot, NEWER] = key, NO_SLOT
-    counts[GIVEN] += 1
-    counts[LIVE] += 1
-    newest = ends[NEWEST, env]
-    if newest == NO_SLOT:
-        ends[OLDEST, env] = slot
-    else:
-        entries[newest, NEWER] = slot
-    ends[NEWEST, env] = slot
-    set_weight(nodes, starts, slot, weight)
-    return int(key)
-
-
-@njit(cache=True, nogil=True)
-def _close(open_slots: Any, env: int, number: int) -> int:
-    """The slot of a sequence that was open."""
-    place = number % open_slots.shape[1]
-    slot = open_slots[env, place]
-    open_slots[env, place] = NO_SLOT
-    return int(slot)
-
-
-@njit(cache=True, nogil=True)
-def _take(free: Any, counts: Any) -> int:
-    counts[FREE] -= 1
-    return int(free[counts[FREE]])
-
-
-@njit(cache=True, nogil=True)
-def _give_back(free: Any, counts: Any, slot: int) -> None:
-    free[counts[FREE]] = slot
-    counts[FREE] += 1

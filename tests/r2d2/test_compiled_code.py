@@ -64,14 +64,6 @@ def test_compiled_code_names_all_that_it_is_built_on(module: ModuleType) -> None
 
 
 @pytest.mark.parametrize(
-    "name", sorted({name for modules in FILES.values() for name in modules}), ids=lambda name: str(name)
-)
-def test_what_compiled_code_is_built_on_is_built_on_nothing_else(name: str) -> None:
-    """The hashes of a file's own imports would not tell that those of the imports' had changed."""
-    assert FILES[FOLDER.joinpath(*name.split(".")[1:]).with_suffix(".py")] <= {"r2d2.replay.records"}
-
-
-@pytest.mark.parametrize(
     ("module", "name"),
     [(module, name) for module in MODULES for name in module.BUILT_ON],
     ids=lambda value: getattr(value, "__name__", value),
