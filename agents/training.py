@@ -154,7 +154,7 @@ class Trainer:
         with watch.part("environment"):
             action = self._action_spec.from_index(index)
             result = stream.step(action)
-        with watch.part("replay"):
+        with watch.part("replay" if self.env_steps else "compilation"):
             self.replay.add(
                 observation,
                 action,
@@ -193,11 +193,12 @@ class Trainer:
         due = self.config.replay_ratio * (self.env_steps - self._learning_since)
         # A ring of few rows may have lost its last sequence before the next one is complete.
         while self._trained_steps < due and self.replay.can_sample():
-            with self.watch.part("replay"):
+            replay, learning = ("replay", "learning") if self.learner.updates else ("compilation", "compilation")
+            with self.watch.part(replay):
                 batch = self._started(self.replay.sample(self.config.batch_size))
-            with self.watch.part("learning" if self.learner.updates else "compilation"):
+            with self.watch.part(learning):
                 update = self.learner.update(batch)
-            with self.watch.part("replay"):
+            with self.watch.part(replay):
                 self.replay.update_priorities(batch.keys, update.priorities)
             self._trained_steps += int(batch.train_length.sum())
             self._updates.append(update)
