@@ -125,7 +125,6 @@ class SequenceReplay:
         """Bytes of memory, reserved from the beginning for rows, growing for sequences."""
         return self.storage.nbytes + self.table.nbytes
 
-    @_one_at_a_time
     def add(
         self,
         observation: Tree,
@@ -161,14 +160,9 @@ class SequenceReplay:
             ValueError: wrong shape or structure, a value outside its space or not finite, a missing final
                 observation. Nothing has been changed then.
         """
-        steps = self._checker.check(
-            (self.num_envs,), observation, action, reward, terminated, truncated, final_observation, active
-        )
-        kept = self.writer.kept(steps)
-        states = self._checker.states(state, kept, (self.num_envs,))
-        return self.writer.write(steps, kept, states, self._check_priority(priority))
+        steps = (observation, action, reward, terminated, truncated, active)
+        return self._add((self.num_envs,), steps, final_observation, state, priority)
 
-    @_one_at_a_time
     def add_many(
         self,
         observation: Tree,
@@ -198,9 +192,7 @@ class SequenceReplay:
         lead = (len(reward), self.num_envs)
         if lead[0] == 0:
             return np.zeros(0, np.int64)
-        steps = self._checker.check(lead, observation, action, reward, terminated, truncated, final_observation, active)
-        kept = self.writer.kept(steps)
-        return self.writer.write(steps, kept, self._checker.states(state, kept, lead), None)
+        return self._add(lead, (observation, action, reward, terminated, truncated, active), final_observation, state)
 
     @_one_at_a_time
     def end_episodes(self, mask: ArrayLike, observation: Tree) -> NDArray[np.int64]:
@@ -316,6 +308,22 @@ class SequenceReplay:
                 changed then.
         """
         snapshot.set_state(self, state)
+
+    def _add(
+        self,
+        lead: tuple[int, ...],
+        given: tuple[Any, ...],
+        final_observation: Tree | None,
+        state: Tree,
+        priority: ArrayLike | None = None,
+    ) -> NDArray[np.int64]:
+        """Add steps whose arrays have the axes ``lead``; ``given``: arguments of `StepChecker.check`."""
+        with self._lock:
+            steps = self._checker.check(lead, *given)
+            kept, any_ends = self.writer.look_over(steps)
+            finals = self._checker.finals(final_observation, steps.ends(), lead) if any_ends else []
+            states = self._checker.states(state, kept, lead)
+            return self.writer.write(steps, finals, kept, states, self._check_priority(priority))
 
     def _check_priority(self, values: ArrayLike | None) -> NDArray[np.float64] | None:
         if values is None:

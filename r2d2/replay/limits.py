@@ -14,12 +14,25 @@ def within(array: NDArray[Any], low: Any, high: Any) -> bool:
         array: of whole numbers, float32 or float64.
         low, high: numbers of its dtype.
     """
-    return bool(_within(array.reshape(-1), low, high))
+    return bool(_within(array.ravel(), low, high))
 
 
 def finite(array: NDArray[Any]) -> bool:
     """Whether every number of the array is finite."""
-    return bool(_finite(array.reshape(-1)) if array.dtype in _COMPILED else np.isfinite(array).all())
+    return bool(_finite(array.ravel()) if array.dtype in _COMPILED else np.isfinite(array).all())
+
+
+def rows_are_finite(array: NDArray[Any], size: int, rows: NDArray[np.int64]) -> bool:
+    """Whether every number of these rows is finite.
+
+    Args:
+        array: rows of ``size`` numbers, with any axes.
+        size: as said.
+        rows: int64[n]; nothing checks that they are inside.
+    """
+    if array.dtype in _COMPILED:
+        return bool(_rows_are_finite(array.ravel(), size, rows))
+    return bool(np.isfinite(array.reshape(-1, size)[rows]).all())
 
 
 _COMPILED = (np.dtype(np.float32), np.dtype(np.float64))
@@ -39,4 +52,13 @@ def _finite(values: Any) -> bool:
     infinite = np.int32(0)
     for i in range(values.size):
         infinite |= np.int32(values[i] - values[i] != 0)
+    return infinite == 0
+
+
+@njit(cache=True, nogil=True)
+def _rows_are_finite(values: Any, size: int, rows: Any) -> bool:
+    infinite = np.int32(0)
+    for row in rows:
+        for i in range(row * size, (row + 1) * size):
+            infinite |= np.int32(values[i] - values[i] != 0)
     return infinite == 0

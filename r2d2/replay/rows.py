@@ -10,19 +10,23 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 
+_BYTES = np.dtype(np.uint8)
+
+
 @njit(cache=True, nogil=True)
-def copy_rows(to: Any, rows: Any, values: Any, numbers: Any, nbytes: int) -> None:
-    """Copy the rows ``numbers`` of ``values`` to the rows ``rows`` of ``to``; of a row given twice, the last one stays.
+def copy_rows(to: Any, rows: Any, values: Any, numbers: Any, count: int, nbytes: int) -> None:
+    """Copy rows of ``values`` to rows of ``to``; of a row given twice, the last one stays.
 
     Args:
         to, values: rows of ``nbytes`` bytes, uint8[all * nbytes].
-        rows, numbers: int64[n]; nothing checks that they are inside.
+        rows, numbers: int64[n], rows of ``to`` and of ``values``; nothing checks that they are inside.
+        count: how many of these are copied, at most n.
     """
     begin = 0
-    while begin < len(rows):
+    while begin < count:
         # Rows that follow each other in both are one.
         end = begin + 1
-        while end < len(rows) and rows[end] == rows[end - 1] + 1 and numbers[end] == numbers[end - 1] + 1:
+        while end < count and rows[end] == rows[end - 1] + 1 and numbers[end] == numbers[end - 1] + 1:
             end += 1
         move(to, rows[begin] * nbytes, values, numbers[begin] * nbytes, (end - begin) * nbytes)
         begin = end
@@ -32,7 +36,7 @@ def as_bytes(values: NDArray[Any], dtype: Any) -> NDArray[np.uint8]:
     """An array at ``dtype`` as bytes, uint8[n]; a copy only where it must be one."""
     if values.dtype != dtype or not values.flags.c_contiguous:
         values = np.ascontiguousarray(values, dtype)
-    return values.reshape(-1).view(np.uint8)
+    return values.ravel().view(_BYTES)
 
 
 def rows_of(array: NDArray[Any], numbers: NDArray[np.int64], lead: tuple[int, ...]) -> NDArray[Any]:

@@ -56,6 +56,7 @@ class SequenceTable:
         """That can be given: the weight of a higher one would be too large."""
         self.state_example = state_example
         self.states = [np.zeros((slots, *np.shape(s)), np.asarray(s).dtype) for s in trees.leaves(state_example)]
+        self._state_bytes = _bytes_of(self.states)
         self.tree = SumTree(slots)
         self.slots = Slots(
             entries=_no_entries(slots),
@@ -124,10 +125,12 @@ class SequenceTable:
         """Leaves ``[n, ...]`` of states, for `put_states`."""
         return [as_bytes(new, stored.dtype) for new, stored in zip(states, self.states, strict=True)]
 
-    def put_states(self, slots: NDArray[np.int64], states: list[NDArray[np.uint8]], numbers: NDArray[np.int64]) -> None:
-        """Keep the states ``numbers`` (int64[n]) of those given in ``slots`` (int64[n])."""
-        for stored, new in zip(self.states, states, strict=True):
-            copy_rows(stored.reshape(-1).view(np.uint8), slots, new, numbers, stored.nbytes // len(stored))
+    def put_states(
+        self, slots: NDArray[np.int64], states: list[NDArray[np.uint8]], numbers: NDArray[np.int64], count: int
+    ) -> None:
+        """Keep the first ``count`` of the states ``numbers`` (int64[n]) in the first of ``slots`` (int64[n])."""
+        for (stored, nbytes), new in zip(self._state_bytes, states, strict=True):
+            copy_rows(stored, slots, new, numbers, count, nbytes)
 
     def has_seen(self, priorities: NDArray[np.float64]) -> None:
         """Remember the largest of ``priorities`` (float64[n], n at least 1), which sequences have been given."""
@@ -154,7 +157,7 @@ class SequenceTable:
         counts[FREE] += size - old
         slots = Slots(entries, self.slots.ends, free, counts, tree.nodes, tree.starts)
         # In one go: an interrupt between them would leave parts of two sizes, which compiled code does not survive.
-        vars(self).update(states=states, tree=tree, slots=slots)
+        vars(self).update(states=states, _state_bytes=_bytes_of(states), tree=tree, slots=slots)
 
     def restore(self, entries: NDArray[np.int64], free: NDArray[np.int64], given: int, evicted: int) -> None:
         """Hold these sequences, in a table that holds none; states and weights are to be set apart.
@@ -212,6 +215,11 @@ def _highest(priority_exponent: float) -> float:
     with np.errstate(over="ignore"):
         highest = np.float64(LARGEST_WEIGHT) ** (1 / priority_exponent) if priority_exponent else np.inf
     return float(min(highest, np.finfo(np.float64).max))
+
+
+def _bytes_of(states: list[NDArray[Any]]) -> list[tuple[NDArray[np.uint8], int]]:
+    """The same memory, and how many bytes of it are one state."""
+    return [(as_bytes(stored, stored.dtype), stored.nbytes // len(stored)) for stored in states]
 
 
 def _no_entries(slots: int) -> NDArray[np.int64]:

@@ -34,8 +34,8 @@ class Leaf:
     ) -> NDArray[Any]:
         """``values``, ``[*lead, *shape]``, as an array that may be stored at this leaf's dtype without loss of range.
 
-        ``tree_name`` is what messages call the tree that the leaf is part of. The axes of ``lead`` become one, of which
-        only ``rows`` are looked at and returned.
+        ``tree_name`` is what messages call the tree that the leaf is part of. If ``rows`` are given, only these are
+        looked at and returned, the axes of ``lead`` taken for one.
 
         Raises:
             TypeError: the dtype is of another kind.
@@ -46,21 +46,22 @@ class Leaf:
         if array.shape != lead + self.shape:
             raise ValueError(f"{name} has shape {array.shape}, must be {lead + self.shape}")
         if rows is not None:
-            array, lead = rows_of(array, rows, lead), (len(rows),)
+            array = rows_of(array, rows, lead)
+        limits = self._limits
+        if array.dtype != self.dtype:
+            array = self._of_kind(array, name)
+            limits = limits if array.dtype == self.dtype else None
+        if limits is None or not (self._is_unlimited or within(array, *limits)):
+            self._compare(array, name)
+        return array
+
+    def _of_kind(self, array: NDArray[Any], name: str) -> NDArray[Any]:
+        """An array of another dtype: as it is, if its numbers may be stored at this leaf's, else at this leaf's."""
         # Whole numbers of any dtype may be inside the bounds of whole numbers.
         whole = self.dtype.kind in "iu" and array.dtype.kind in "iu"
-        if array.dtype != self.dtype and not whole and not np.can_cast(array.dtype, self.dtype, "same_kind"):
+        if not whole and not np.can_cast(array.dtype, self.dtype, "same_kind"):
             raise TypeError(f"{name} has dtype {array.dtype}, must be {self.dtype}")
-        if array.dtype != self.dtype and self.dtype.kind == "f":
-            array = self._rounded(array, name)
-        if not self._is_surely_inside(array):
-            self._compare(array, name)
-        return array if len(lead) == 1 else array.reshape(math.prod(lead), *self.shape)
-
-    def _is_surely_inside(self, array: NDArray[Any]) -> bool:
-        if array.dtype != self.dtype or self._limits is None:
-            return False
-        return self._is_unlimited or within(array, *self._limits)
+        return self._rounded(array, name) if self.dtype.kind == "f" else array
 
     def _compare(self, array: NDArray[Any], name: str) -> None:
         """Refuse what is outside the bounds, and say which."""
@@ -156,10 +157,7 @@ class ObservationSpec:
         name: str = "observation",
         rows: NDArray[np.int64] | None = None,
     ) -> list[NDArray[Any]]:
-        """The leaves ``[batch, *shape]`` of a batched observation.
-
-        Those given have the axes ``lead``, which become one. See `Leaf.check` for what is refused.
-        """
+        """The leaves ``[*lead, *shape]`` of an observation, or ``[n, *shape]`` of its ``rows``; see `Leaf.check`."""
         parts = trees.leaves_like(self.tree, observation, name)
         return [leaf.check(part, lead, name, rows) for leaf, part in zip(self.leaves, parts, strict=True)]
 
@@ -219,7 +217,7 @@ class ActionSpec:
         if array.shape != lead + self._shape:
             raise ValueError(f"action has shape {array.shape}, must be {lead + self._shape}")
         if not self._shape:
-            index = array.astype(np.int64).reshape(-1)
+            index = array.astype(np.int64).ravel()
             if self._start:
                 index -= self._start
             if not within(index, 0, self.count - 1):

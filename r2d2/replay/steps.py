@@ -1,12 +1,13 @@
 """Steps as they are given to the replay, checked before anything is written."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from r2d2.replay import trees
-from r2d2.replay.limits import finite
+from r2d2.replay.limits import finite, rows_are_finite
 from r2d2.replay.rows import rows_of
 from r2d2.replay.spaces import ActionSpec, ObservationSpec
 from r2d2.replay.trees import Tree
@@ -16,7 +17,7 @@ class Steps(NamedTuple):
     """Steps that are fit to be stored; n: as many as were given."""
 
     observations: list[NDArray[Any]]
-    """Leaves ``[n, ...]`` at the dtypes of their spaces."""
+    """Leaves of n rows, ``[*lead, ...]``, that may be stored at the dtypes of their spaces."""
     action: NDArray[np.int64]
     """int64[n], indices."""
     reward: NDArray[np.float32]
@@ -24,11 +25,24 @@ class Steps(NamedTuple):
     truncated: NDArray[np.bool_]
     active: NDArray[np.bool_]
     """bool[n], or empty: all are."""
-    finals: list[NDArray[Any]]
-    """Final observations, leaves ``[k, ...]``, one for each step that ended; an empty list if none did."""
+
+    def ends(self) -> NDArray[np.int64]:
+        """Numbers of the steps with which episodes end, int64[e]."""
+        ended = self.terminated | self.truncated
+        return np.flatnonzero(ended & self.active if len(self.active) else ended)
+
+
+class KeptStates(NamedTuple):
+    """Recurrent states of those steps whose states are kept; k: as many as these are."""
+
+    leaves: list[NDArray[Any]]
+    """C-contiguous, ``[..., *leaf]`` of which the axes in front count as one of m rows."""
+    numbers: NDArray[np.int64]
+    """int64[k], their rows."""
 
 
 _ALL = np.empty(0, np.bool_)
+_BOOL, _FLOAT32 = np.dtype(np.bool_), np.dtype(np.float32)
 
 
 class StepChecker:
@@ -44,8 +58,9 @@ class StepChecker:
         self._observations = observations
         self._actions = actions
         self._state_example = state_example
-        self._state_leaves = [np.asarray(leaf) for leaf in trees.leaves(state_example)]
-        self._state_names = [name for name, _ in trees.named_leaves(state_example, "state")]
+        self._state_leaves = [
+            (name, np.shape(leaf), np.asarray(leaf).dtype) for name, leaf in trees.named_leaves(state_example, "state")
+        ]
 
     def check(
         self,
@@ -55,24 +70,20 @@ class StepChecker:
         reward: ArrayLike,
         terminated: ArrayLike,
         truncated: ArrayLike,
-        final_observation: Tree | None,
         active: ArrayLike | None,
     ) -> Steps:
         """Steps whose arrays have the axes ``lead``, which become one; arguments as in `SequenceReplay.add`.
 
         Raises:
             TypeError: wrong dtype.
-            ValueError: wrong shape or structure, a value outside its space or not finite, a missing final observation.
+            ValueError: wrong shape or structure, a value outside its space or not finite.
         """
         index = self._actions.to_index(action, lead)
         rewards = _finite(reward, lead, "reward")
         by_task, cut_off = flags(terminated, lead, "terminated"), flags(truncated, lead, "truncated")
         playing = _ALL if active is None else flags(active, lead, "active")
         observations = self._observations.check(observation, lead)
-        ended = by_task | cut_off
-        ends = (ended & playing if len(playing) else ended).nonzero()[0]
-        finals = self.finals(final_observation, ends, lead) if len(ends) else []
-        return Steps(observations, index, rewards, by_task, cut_off, playing, finals)
+        return Steps(observations, index, rewards, by_task, cut_off, playing)
 
     def finals(
         self, final_observation: Tree | None, rows: NDArray[np.int64], lead: tuple[int, ...]
@@ -84,26 +95,31 @@ class StepChecker:
             raise ValueError(f"final_observation is needed: the episodes of environments {envs} end with {when}")
         return self._observations.check(final_observation, lead, "final_observation", rows)
 
-    def states(self, state: Tree, rows: NDArray[np.int64], lead: tuple[int, ...]) -> list[NDArray[Any]]:
-        """Leaves ``[k, ...]`` of the recurrent states in ``rows`` (int64[k]) of those with the axes ``lead``.
+    def states(self, state: Tree, rows: NDArray[np.int64], lead: tuple[int, ...]) -> KeptStates:
+        """The recurrent states in ``rows`` (int64[k]) of those with the axes ``lead``.
 
         Raises:
             TypeError, ValueError: `state` is of another network, or not finite in these rows.
         """
         parts = trees.leaves_like(self._state_example, state, "state")
-        arrays = []
-        for name, like, part in zip(self._state_names, self._state_leaves, parts, strict=True):
+        leaves, in_place = [], True
+        for (name, shape, dtype), part in zip(self._state_leaves, parts, strict=True):
             array = trees.as_array(part, name)
-            if array.shape != lead + like.shape:
-                raise ValueError(f"{name} has shape {array.shape}, must be {lead + like.shape}")
-            if array.dtype != like.dtype:
-                raise TypeError(f"{name} has dtype {array.dtype}, must be {like.dtype}")
-            if len(rows):
-                array = rows_of(array, rows, lead)
-                if not finite(array):
-                    raise ValueError(f"{name} must be finite; it holds NaN or infinity")
-            arrays.append(array)
-        return arrays
+            if array.shape != lead + shape:
+                raise ValueError(f"{name} has shape {array.shape}, must be {lead + shape}")
+            if array.dtype != dtype:
+                raise TypeError(f"{name} has dtype {array.dtype}, must be {dtype}")
+            in_place &= array.flags.c_contiguous
+            leaves.append(array)
+        if not len(rows):
+            return KeptStates([], rows)
+        numbers = rows
+        if not in_place:
+            leaves, numbers = [rows_of(array, rows, lead) for array in leaves], np.arange(len(rows))
+        for (name, shape, _), array in zip(self._state_leaves, leaves, strict=True):
+            if not rows_are_finite(array, math.prod(shape), numbers):
+                raise ValueError(f"{name} must be finite; it holds NaN or infinity")
+        return KeptStates(leaves, numbers)
 
 
 def flags(values: ArrayLike, lead: tuple[int, ...], name: str) -> NDArray[np.bool_]:
@@ -115,7 +131,7 @@ def flags(values: ArrayLike, lead: tuple[int, ...], name: str) -> NDArray[np.boo
     array = trees.as_array(values, name)
     if array.shape != lead:
         raise ValueError(f"{name} has shape {array.shape}, must be {lead}")
-    if array.dtype != np.bool_:
+    if array.dtype != _BOOL:
         raise TypeError(f"{name} has dtype {array.dtype}, must be bool")
     return array.flatten()
 
@@ -125,7 +141,7 @@ def _finite(values: ArrayLike, lead: tuple[int, ...], name: str) -> NDArray[Any]
     array = trees.as_array(values, name)
     if array.shape != lead:
         raise ValueError(f"{name} has shape {array.shape}, must be {lead}")
-    if array.dtype == np.float32:
+    if array.dtype == _FLOAT32:
         array = array.flatten()
     elif array.dtype.kind in "fiub":
         with np.errstate(over="ignore"):

@@ -67,11 +67,11 @@ class StepStorage:
         return [as_bytes(new, ring.dtype) for new, ring in zip(observations, self.observations, strict=False)]
 
     def put_observations(
-        self, rows: NDArray[np.int64], observations: list[NDArray[np.uint8]], numbers: NDArray[np.int64]
+        self, rows: NDArray[np.int64], observations: list[NDArray[np.uint8]], numbers: NDArray[np.int64], count: int
     ) -> None:
-        """Write the observations ``numbers`` (int64[n]) of those given to ``rows`` (int64[n])."""
+        """Write the first ``count`` of the observations ``numbers`` (int64[n]) to the first of ``rows`` (int64[n])."""
         for leaf, new in enumerate(observations):
-            copy_rows(self.observation_bytes[leaf], rows, new, numbers, self.row_bytes[leaf])
+            copy_rows(self.observation_bytes[leaf], rows, new, numbers, count, self.row_bytes[leaf])
 
     def oldest_position(self) -> NDArray[np.int64]:
         """The oldest position still held in each ring, int64[num_envs]."""

@@ -38,40 +38,43 @@ class Open(NamedTuple):
     """int64[num_envs, most_open]: sequence ``k``, begun and not complete, has its slot in column ``k % most_open``."""
 
 
-class Written(NamedTuple):
-    """What has been written, and what is still to be."""
+class Plan(NamedTuple):
+    """What is to be copied where, int64[room] each, of which the first few are meant; used again for other steps."""
 
-    end: int
-    """The steps before are written."""
     rows: Any
-    """int64[n], row of each active step."""
+    """Row of each active step."""
     steps: Any
-    """int64[n], its number."""
+    """Its number."""
     final_rows: Any
-    """int64[k], row of each final observation."""
+    """Row of each final observation."""
     begun: Any
-    """int64[m], slot of each sequence that has begun."""
-    begun_with: Any
-    """int64[m], number of the state that is kept for it."""
+    """Slot of each sequence that has begun."""
+    states: Any
+    """Number of the state that is kept for it."""
     keys: Any
-    """int64[c], of the sequences complete, in the order of their completion."""
+    """Of the sequences complete, in the order of their completion."""
+
+    @classmethod
+    def of(cls, steps: int, begun: int, keys: int) -> "Plan":
+        """Room for so many steps, sequences that begin, and sequences complete."""
+        return cls(*(np.empty(room, np.int64) for room in (steps, steps, steps, begun, begun, keys)))
 
 
 @njit(cache=True, nogil=True)
-def steps_kept(lengths: Any, open_step: Any, terminated: Any, truncated: Any, active: Any) -> Any:
-    """Those steps whose recurrent states are kept: sequences begin with them.
+def look_over(lengths: Any, open_step: Any, terminated: Any, truncated: Any, active: Any) -> Any:
+    """Which recurrent states are kept, since sequences begin with them, and whether any episode ends.
 
     Args:
         lengths, terminated, truncated, active: see `write_steps`.
         open_step: int64[num_envs], steps of the open episodes.
 
     Returns:
-        Their numbers, int64[k].
+        Numbers of the steps with these states, int64[k]; and that.
     """
     burn_in, _, period, _ = lengths
     step = open_step.copy()
     due = np.zeros_like(step)  # no sequence begins before
-    kept = np.empty(len(terminated), np.int64)
+    kept, any_ends = np.empty(len(terminated), np.int64), False
     k, env = 0, 0
     for i in range(len(terminated)):
         if len(active) == 0 or active[i]:
@@ -84,8 +87,9 @@ def steps_kept(lengths: Any, open_step: Any, terminated: Any, truncated: Any, ac
             step[env] += 1
             if terminated[i] or truncated[i]:
                 step[env], due[env] = 0, 0
+                any_ends = True
         env = env + 1 if env + 1 < len(step) else 0
-    return kept[:k]
+    return kept[:k], any_ends
 
 
 @njit(cache=True, nogil=True)
@@ -102,9 +106,13 @@ def write_steps(
     truncated: Any,
     active: Any,
     kept: Any,
+    states: Any,
     weights: Any,
-) -> Any:
+    plan: Any,
+) -> tuple[int, int, int, int, int]:
     """Write the steps ``begin .. end - 1`` of those given, or as many as there are free slots for.
+
+    Observations and states are not written, but put into the plan.
 
     Args:
         lengths: burn_in, train_length, period, n_step.
@@ -115,24 +123,23 @@ def write_steps(
         reward: float32[n]
         terminated, truncated: bool[n]
         active: bool[n], False where no step was made; empty: all were.
-        kept: int64[k], the steps whose states are kept, see `steps_kept`.
+        kept: int64[k], the steps whose states are kept, see `look_over`.
+        states: int64[k], numbers of these states.
         weights: float64[num_envs] or float64[1], with which sequences enter.
+        plan: `Plan` as a plain tuple, with room enough; written to.
 
     Returns:
-        The fields of `Written`, a plain tuple.
+        The end of the steps that are written, and how many active steps, final observations, sequences begun and
+        sequences complete there are in the plan.
     """
     ring_action, ring_reward, ring_flags, position = ring_arrays
     entries, ends, free, counts, nodes, starts = slot_arrays
     open_step, episode_start, open_slots = open_arrays
+    rows, steps, final_rows, begun, begun_with, keys = plan
     burn_in, train_length, period, n_step = lengths
     unroll_rows = train_length + n_step
     num_envs = len(position)
     ring_rows = len(ring_action) // num_envs
-    most = end - begin
-    rows, steps, final_rows = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
-    begun = np.empty(len(kept) * (1 + burn_in // period), np.int64)
-    begun_with = np.empty_like(begun)
-    keys = np.empty(most + open_slots.size, np.int64)
     n, finals, m, c = 0, 0, 0, 0
     # With the steps before, nothing is complete or overwritten: most pass by with one comparison.
     quiet = np.zeros(num_envs, np.int64)
@@ -146,7 +153,7 @@ def write_steps(
                 beyond = _begin(lengths, free, counts, open_slots, env, step, begun, m)
                 if beyond < 0:
                     break
-                begun_with[m:beyond] = next_kept
+                begun_with[m:beyond] = states[next_kept]
                 m = beyond
                 next_kept += 1
                 if step == 0:
@@ -187,7 +194,7 @@ def write_steps(
                 )
         i += 1
         env = env + 1 if env + 1 < num_envs else 0
-    return i, rows[:n], steps[:n], final_rows[:finals], begun[:m], begun_with[:m], keys[:c]
+    return i, n, finals, m, c
 
 
 @njit(cache=True, nogil=True)

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from r2d2.replay.geometry import SequenceGeometry
 from r2d2.replay.records import ENV, NO_SLOT, SLOT_MASK
 from r2d2.replay.sequences import SequenceTable
-from r2d2.replay.steps import Steps
+from r2d2.replay.steps import KeptStates, Steps
 from r2d2.replay.storage import StepStorage
-from r2d2.replay.write_steps import Open, Written, end_episodes, steps_kept, write_steps
+from r2d2.replay.write_steps import Open, Plan, end_episodes, look_over, write_steps
 
 
 class SequenceWriter:
@@ -38,27 +38,33 @@ class SequenceWriter:
         self._open = tuple(Open(self.step, self.episode_start, self.slots))
         # A step may take two rows, and what is written at once may not lap itself.
         self._most = n * max(1, storage.rows_per_env // 2 - 1)
+        # A sequence begins with a step, but those that begin within the burn-in of an episode's first step with it.
+        self._most_begun = 1 + geometry.burn_in // geometry.period
+        self._plan = Plan.of(0, 0, 0)
 
-    def kept(self, steps: Steps) -> NDArray[np.int64]:
-        """Numbers of those steps whose recurrent states are to be kept: sequences begin with them."""
-        numbers: NDArray[np.int64] = steps_kept(
+    def look_over(self, steps: Steps) -> tuple[NDArray[np.int64], bool]:
+        """Numbers of the steps whose recurrent states are to be kept, as sequences begin with them, int64[k]; and
+        whether any episode ends."""
+        found: tuple[NDArray[np.int64], bool] = look_over(
             self._lengths, self.step, steps.terminated, steps.truncated, steps.active
         )
-        return numbers
+        return found
 
     def write(
         self,
         steps: Steps,
+        finals: list[NDArray[Any]],
         kept: NDArray[np.int64],
-        states: list[NDArray[Any]],
+        states: KeptStates,
         priorities: NDArray[np.float64] | None,
     ) -> NDArray[np.int64]:
         """Write T steps of every environment.
 
         Args:
             steps: ``[T * num_envs]``, those of one time after the other.
-            kept: see `kept`, int64[k].
-            states: leaves ``[k, ...]`` of the states before these steps.
+            finals: leaves ``[e, ...]`` of the final observations of the episodes that end with them.
+            kept: see `look_over`, int64[k].
+            states: before these steps.
             priorities: float64[num_envs] of the sequences complete by the steps; default: the largest there was.
 
         Returns:
@@ -68,33 +74,40 @@ class SequenceWriter:
         weights = table.weights_of(priorities)
         # Whatever may fail for want of memory comes before anything is changed.
         observations = storage.as_bytes(steps.observations)
-        finals = storage.as_bytes(steps.finals) if steps.finals else []
-        kept_states = table.as_bytes(states) if len(kept) else []
-        own = (steps.action, steps.reward, steps.terminated, steps.truncated, steps.active, kept, weights)
+        final_observations = storage.as_bytes(finals) if finals else []
+        kept_states = table.as_bytes(states.leaves) if len(kept) else []
+        plan = self._room_for(min(count, self._most), len(kept))
+        own = (*steps[1:], kept, states.numbers, weights, tuple(plan))
         keys: list[NDArray[np.int64]] = []
         ended = written_to = 0
         while written_to < count:
             end = min(count, written_to + self._most)
             self.is_writing = True
-            written = Written(
-                *write_steps(self._lengths, storage.rings, tuple(table.slots), self._open, written_to, end, *own)
+            written_to, active, ends, begun, complete = write_steps(
+                self._lengths, storage.rings, tuple(table.slots), self._open, written_to, end, *own
             )
-            storage.put_observations(written.rows, observations, written.steps)
-            if len(written.final_rows):
-                numbers = np.arange(ended, ended + len(written.final_rows))
-                storage.put_observations(written.final_rows, finals, numbers)
-                ended += len(numbers)
-            if len(written.begun):
-                table.put_states(written.begun, kept_states, written.begun_with)
+            storage.put_observations(plan.rows, observations, plan.steps, active)
+            if ends:
+                storage.put_observations(plan.final_rows, final_observations, np.arange(ended, ended + ends), ends)
+                ended += ends
+            if begun:
+                table.put_states(plan.begun, kept_states, plan.states, begun)
             self.is_writing = False
-            keys.append(written.keys)
-            written_to = written.end
+            keys.append(plan.keys[:complete].copy())
             if written_to < end:
                 table.grow()
         of_all = keys[0] if len(keys) == 1 else np.concatenate(keys)
         if priorities is not None and len(of_all):
             table.has_seen(priorities[table.entries[of_all & SLOT_MASK, ENV]])
         return of_all
+
+    def _room_for(self, steps: int, kept: int) -> Plan:
+        """A plan for so many steps, of which so many have states that are kept."""
+        begun, plan = kept * self._most_begun, self._plan
+        if len(plan.rows) < steps or len(plan.begun) < begun:
+            steps, begun = max(steps, len(plan.rows)), max(begun, len(plan.begun))
+            self._plan = plan = Plan.of(steps, begun, steps + self.slots.size)
+        return plan
 
     def end_episodes(self, envs: NDArray[np.int64], finals: list[NDArray[Any]]) -> NDArray[np.int64]:
         """End the open episodes of ``envs`` (int64[n]) as truncated; keys of the sequences complete by that.
@@ -109,6 +122,6 @@ class SequenceWriter:
         rows, keys = end_episodes(
             self._lengths, self._storage.rings, tuple(self._table.slots), self._open, envs, weight
         )
-        self._storage.put_observations(rows, observations, numbers)
+        self._storage.put_observations(rows, observations, numbers, len(numbers))
         self.is_writing = False
         return keys

@@ -23,14 +23,14 @@ def test_as_numpy_copies_rows_one_after_the_other(data: st.DataObject) -> None:
     for row, number in pairs:
         expected[row] = values[number]
     nbytes = to.nbytes // n
-    copy_rows(as_bytes(to, dtype), rows, as_bytes(values, dtype), numbers, nbytes)
+    copy_rows(as_bytes(to, dtype), rows, as_bytes(values, dtype), numbers, len(rows), nbytes)
     np.testing.assert_array_equal(to, expected)
 
 
 def test_rows_of_no_bytes() -> None:
     memory = np.arange(8, dtype=np.uint8)
     before = memory.copy()
-    copy_rows(memory[4:4], np.array([0, 3]), np.zeros(0, np.uint8), np.array([2, 0]), 0)
+    copy_rows(memory[4:4], np.array([0, 3]), np.zeros(0, np.uint8), np.array([2, 0]), 2, 0)
     np.testing.assert_array_equal(memory, before)
 
 
