@@ -26,13 +26,13 @@ def rows_are_finite(array: NDArray[Any], size: int, rows: NDArray[np.int64]) -> 
     """Whether every number of these rows is finite.
 
     Args:
-        array: rows of ``size`` numbers, with any axes.
+        array: rows of ``size`` numbers, ``[m * size]``.
         size: as said.
         rows: int64[n]; nothing checks that they are inside.
     """
     if array.dtype in _COMPILED:
-        return bool(_rows_are_finite(array.ravel(), size, rows))
-    return bool(np.isfinite(array.reshape(-1, size)[rows]).all())
+        return bool(_rows_are_finite(array, size, rows))
+    return not size or bool(np.isfinite(array.reshape(-1, size)[rows]).all())
 
 
 _COMPILED = (np.dtype(np.float32), np.dtype(np.float64))

@@ -121,10 +121,6 @@ class SequenceTable:
         self._entering[0] = self.max_priority**self._priority_exponent
         return self._entering
 
-    def as_bytes(self, states: list[NDArray[Any]]) -> list[NDArray[np.uint8]]:
-        """Leaves ``[n, ...]`` of states, for `put_states`."""
-        return [as_bytes(new, stored.dtype) for new, stored in zip(states, self.states, strict=True)]
-
     def put_states(
         self, slots: NDArray[np.int64], states: list[NDArray[np.uint8]], numbers: NDArray[np.int64], count: int
     ) -> None:

@@ -1,6 +1,5 @@
 """Steps as they are given to the replay, checked before anything is written."""
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,14 +34,14 @@ class Steps(NamedTuple):
 class KeptStates(NamedTuple):
     """Recurrent states of those steps whose states are kept; k: as many as these are."""
 
-    leaves: list[NDArray[Any]]
-    """C-contiguous, ``[..., *leaf]`` of which the axes in front count as one of m rows."""
+    leaves: list[NDArray[np.uint8]]
+    """Bytes of m states, uint8[m * size of the leaf]."""
     numbers: NDArray[np.int64]
-    """int64[k], their rows."""
+    """int64[k], numbers of the k states among the m."""
 
 
 _ALL = np.empty(0, np.bool_)
-_BOOL, _FLOAT32 = np.dtype(np.bool_), np.dtype(np.float32)
+_BOOL, _FLOAT32, _UINT8 = np.dtype(np.bool_), np.dtype(np.float32), np.dtype(np.uint8)
 
 
 class StepChecker:
@@ -59,7 +58,8 @@ class StepChecker:
         self._actions = actions
         self._state_example = state_example
         self._state_leaves = [
-            (name, np.shape(leaf), np.asarray(leaf).dtype) for name, leaf in trees.named_leaves(state_example, "state")
+            (name, np.shape(leaf), np.asarray(leaf).dtype, np.size(leaf))
+            for name, leaf in trees.named_leaves(state_example, "state")
         ]
 
     def check(
@@ -102,23 +102,26 @@ class StepChecker:
             TypeError, ValueError: `state` is of another network, or not finite in these rows.
         """
         parts = trees.leaves_like(self._state_example, state, "state")
-        leaves, in_place = [], True
-        for (name, shape, dtype), part in zip(self._state_leaves, parts, strict=True):
+        arrays, in_place = [], True
+        for (name, shape, dtype, _), part in zip(self._state_leaves, parts, strict=True):
             array = trees.as_array(part, name)
             if array.shape != lead + shape:
                 raise ValueError(f"{name} has shape {array.shape}, must be {lead + shape}")
             if array.dtype != dtype:
                 raise TypeError(f"{name} has dtype {array.dtype}, must be {dtype}")
             in_place &= array.flags.c_contiguous
-            leaves.append(array)
+            arrays.append(array)
+        leaves: list[NDArray[np.uint8]] = []
         if not len(rows):
-            return KeptStates([], rows)
+            return KeptStates(leaves, rows)
         numbers = rows
         if not in_place:
-            leaves, numbers = [rows_of(array, rows, lead) for array in leaves], np.arange(len(rows))
-        for (name, shape, _), array in zip(self._state_leaves, leaves, strict=True):
-            if not rows_are_finite(array, math.prod(shape), numbers):
+            arrays, numbers = [rows_of(array, rows, lead) for array in arrays], np.arange(len(rows))
+        for (name, _, _, size), array in zip(self._state_leaves, arrays, strict=True):
+            flat = array.ravel()
+            if not rows_are_finite(flat, size, numbers):
                 raise ValueError(f"{name} must be finite; it holds NaN or infinity")
+            leaves.append(flat.view(_UINT8))
         return KeptStates(leaves, numbers)
 
 

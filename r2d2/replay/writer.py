@@ -75,7 +75,6 @@ class SequenceWriter:
         # Whatever may fail for want of memory comes before anything is changed.
         observations = storage.as_bytes(steps.observations)
         final_observations = storage.as_bytes(finals) if finals else []
-        kept_states = table.as_bytes(states.leaves) if len(kept) else []
         plan = self._room_for(min(count, self._most), len(kept))
         own = (*steps[1:], kept, states.numbers, weights, tuple(plan))
         keys: list[NDArray[np.int64]] = []
@@ -91,7 +90,7 @@ class SequenceWriter:
                 storage.put_observations(plan.final_rows, final_observations, np.arange(ended, ended + ends), ends)
                 ended += ends
             if begun:
-                table.put_states(plan.begun, kept_states, plan.states, begun)
+                table.put_states(plan.begun, states.leaves, plan.states, begun)
             self.is_writing = False
             keys.append(plan.keys[:complete].copy())
             if written_to < end:
