@@ -9,7 +9,6 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-
 _BYTES = np.dtype(np.uint8)
 
 

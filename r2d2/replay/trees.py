@@ -4,7 +4,7 @@ A leaf is whatever is not a dict, tuple or list. The tools of TensorFlow and opt
 replay must not need them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -71,11 +71,8 @@ def _build(like: Tree, supply: Iterator[Any]) -> Tree:
     return next(supply)
 
 
-def _is_flat(parts: Iterable[Any]) -> bool:
-    for part in parts:
-        if isinstance(part, _NESTED):
-            return False
-    return True
+def _is_nested(part: Any) -> bool:
+    return isinstance(part, _NESTED)
 
 
 def leaves_like(like: Tree, tree: Tree, name: str) -> list[Any]:
@@ -96,7 +93,7 @@ def leaves_like(like: Tree, tree: Tree, name: str) -> list[Any]:
     if not isinstance(tree, _SEQUENCES) or len(tree) != len(like):
         found = f"{len(tree)}" if isinstance(tree, _SEQUENCES) else f"a {type(tree).__name__}"
         raise ValueError(f"{name} must be a sequence of {len(like)} parts, not {found}")
-    if _is_flat(like) and _is_flat(tree):
+    if not any(map(_is_nested, (*like, *tree))):
         return list(tree)
     return [
         leaf

@@ -136,7 +136,7 @@ def write_steps(
     entries, ends, free, counts, nodes, starts = slot_arrays
     open_step, episode_start, open_slots = open_arrays
     rows, steps, final_rows, begun, begun_with, keys = plan
-    burn_in, train_length, period, n_step = lengths
+    _, train_length, period, n_step = lengths
     unroll_rows = train_length + n_step
     num_envs = len(position)
     ring_rows = len(ring_action) // num_envs

@@ -12,6 +12,9 @@ from r2d2.replay.steps import KeptStates, Steps
 from r2d2.replay.storage import StepStorage
 from r2d2.replay.write_steps import Open, Plan, end_episodes, look_over, write_steps
 
+MOST_STEPS = 4096
+"""That are written at once, so that the plans kept for the next ones stay small."""
+
 
 class SequenceWriter:
     """Follows the open episode of each environment.
@@ -37,8 +40,8 @@ class SequenceWriter:
         """Whether steps are being written; between two calls, that an interrupt has cut one of them short."""
         self._open = tuple(Open(self.step, self.episode_start, self.slots))
         # A step may take two rows, and what is written at once may not lap itself.
-        self._most = n * max(1, storage.rows_per_env // 2 - 1)
-        # A sequence begins with a step, but those that begin within the burn-in of an episode's first step with it.
+        self._most = n * max(1, min(storage.rows_per_env // 2 - 1, MOST_STEPS // n))
+        # All sequences whose burn-in reaches back to an episode's first step begin with it.
         self._most_begun = 1 + geometry.burn_in // geometry.period
         self._plan = Plan.of(0, 0, 0)
 
@@ -101,8 +104,8 @@ class SequenceWriter:
         return of_all
 
     def _room_for(self, steps: int, kept: int) -> Plan:
-        """A plan for so many steps, of which so many have states that are kept."""
-        begun, plan = kept * self._most_begun, self._plan
+        """A plan with room for so many steps, of which at most ``kept`` have states that are kept."""
+        begun, plan = min(steps, kept) * self._most_begun, self._plan
         if len(plan.rows) < steps or len(plan.begun) < begun:
             steps, begun = max(steps, len(plan.rows)), max(begun, len(plan.begun))
             self._plan = plan = Plan.of(steps, begun, steps + self.slots.size)

@@ -44,6 +44,11 @@ def part(tree: dict, times: object) -> dict:
     return {name: part(leaf, times) if isinstance(leaf, dict) else leaf[times] for name, leaf in tree.items()}
 
 
+def laid_out(state: dict, names: set[str]) -> dict:
+    """The state with leaves ``names`` whose numbers do not lie in a row."""
+    return {name: np.repeat(leaf, 2, axis=1)[:, ::2] if name in names else leaf for name, leaf in state.items()}
+
+
 def same_state(one: SequenceReplay, other: SequenceReplay) -> None:
     assert one.check_consistency() == []
     mine, theirs = one.get_state(), other.get_state()
@@ -68,11 +73,12 @@ def test_any_cuts_leave_the_same_buffer_behind(data: st.DataObject) -> None:
     rng = np.random.default_rng(draw(st.integers(0, 1000), label="seed"))
     time = draw(st.integers(1, 60), label="time")
     steps = random_steps(rng, time, num_envs, draw(st.sampled_from([0.0, 0.1, 0.5])), draw(st.sampled_from([1.0, 0.8])))
+    given = steps | {"state": laid_out(steps["state"], draw(st.sets(st.sampled_from("hc")), label="not in a row"))}
     at_once, one_by_one = (replay_of(geometry, rows * num_envs, num_envs) for _ in range(2))
     cuts = sorted(draw(st.sets(st.integers(1, time), max_size=4), label="cuts") | {0, time})
     keys: list[int] = []
     for start, end in itertools.pairwise(cuts):
-        keys += at_once.add_many(**part(steps, slice(start, end))).tolist()
+        keys += at_once.add_many(**part(given, slice(start, end))).tolist()
     added = [one_by_one.add(**part(steps, t)).tolist() for t in range(time)]
     assert keys == [key for each in added for key in each]
     same_state(at_once, one_by_one)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from r2d2.replay.limits import finite, within
+from r2d2.replay.limits import finite, rows_are_finite, within
 
 SHAPES = arrays.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=40)
 FLOATS = [np.float32, np.float64]
@@ -23,6 +23,26 @@ def test_within(data: st.DataObject, dtype: type) -> None:
 def test_finite(data: st.DataObject, dtype: type) -> None:
     array = data.draw(arrays.arrays(dtype, SHAPES))
     assert finite(array) == bool(np.isfinite(array).all())
+
+
+@given(st.data(), st.sampled_from([*FLOATS, np.float16, np.int64]))
+def test_rows_are_finite(data: st.DataObject, dtype: type) -> None:
+    size, count = data.draw(st.integers(0, 9), label="size"), data.draw(st.integers(1, 9), label="count")
+    array = data.draw(arrays.arrays(dtype, (count, size)))
+    rows = np.array(data.draw(st.lists(st.integers(0, count - 1), max_size=4), label="rows"), np.int64)
+    assert rows_are_finite(array.ravel(), size, rows) == bool(np.isfinite(array[rows]).all())
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, np.float16])
+@pytest.mark.parametrize("row", [0, 3, 6])
+@pytest.mark.parametrize("place", [0, 4])
+def test_one_number_of_a_row_that_is_not_finite_is_found(dtype: type, row: int, place: int) -> None:
+    array = np.zeros((7, 5), dtype)
+    array[row, place] = np.nan
+    others = np.delete(np.arange(7), row)
+    assert rows_are_finite(array.ravel(), 5, others)
+    assert not rows_are_finite(array.ravel(), 5, np.array([row]))
+    assert not rows_are_finite(array.ravel(), 5, np.array([*others, row]))
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -14,9 +14,12 @@ from gymnasium import spaces
 from replay_oracle import Play, assert_same
 
 from r2d2.replay import SequenceGeometry, SequenceReplay, sequences
+from r2d2.replay import steps as checking
 from r2d2.replay.sequences import SequenceTable
 from r2d2.replay.storage import StepStorage
 from r2d2.replay.sum_tree import SumTree
+from r2d2.replay.write_steps import Plan
+from r2d2.replay.writer import MOST_STEPS
 
 SHORT_EPISODES = SequenceGeometry(0, 40, 0, 1)
 """Of one step each there are more sequences than a table makes room for at first."""
@@ -88,15 +91,24 @@ def make(num_envs: int = 1, capacity: int = 200) -> SequenceReplay:
     return SequenceReplay(space, spaces.Discrete(4), STATE, geometry, capacity=capacity, num_envs=num_envs)
 
 
-@pytest.mark.parametrize("owner", [StepStorage, SequenceTable])
-def test_steps_for_which_there_is_no_memory_change_nothing(owner: type, monkeypatch: pytest.MonkeyPatch) -> None:
+def assert_equal(one: SequenceReplay, other: SequenceReplay) -> None:
+    mine, theirs = one.get_state(), other.get_state()
+    for name in mine:
+        np.testing.assert_array_equal(mine[name], theirs[name], err_msg=name)
+
+
+@pytest.mark.parametrize(("owner", "name"), [(StepStorage, "as_bytes"), (checking, "rows_of"), (Plan, "of")])
+def test_steps_for_which_there_is_no_memory_change_nothing(
+    owner: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     replay = make()
     replay.add_many(**steps(10))
     before = replay.get_state()
     with monkeypatch.context() as patched:
-        patched.setattr(owner, "as_bytes", failing(MemoryError, owner.as_bytes))
+        patched.setattr(owner, name, failing(MemoryError, getattr(owner, name)))
+        given = steps(20)
         with pytest.raises(MemoryError):
-            replay.add_many(**steps(20))
+            replay.add_many(**given | {"state": np.asfortranarray(given["state"])})
     after = replay.get_state()
     assert all(np.array_equal(before[name], after[name]) for name in before)
     assert replay.check_consistency() == []
@@ -154,6 +166,16 @@ def test_threads_add_and_sample_side_by_side() -> None:
     assert len(replay) + replay.table.evicted == keys_given
 
 
+def test_steps_are_written_in_parts_that_are_not_too_long() -> None:
+    replay, other = make(2, 40_000), make(2, 40_000)
+    given = steps(5000, 2)
+    replay.add_many(**given)
+    for start in range(0, 5000, 50):
+        other.add_many(**{name: array[start : start + 50] for name, array in given.items()})
+    assert_equal(replay, other)
+    assert len(replay.writer._plan.rows) == MOST_STEPS
+
+
 def read_only(array: np.ndarray) -> np.ndarray:
     array = array.copy()
     array.flags.writeable = False
@@ -185,9 +207,7 @@ def test_arrays_of_any_layout_are_stored_as_their_values(layout: Callable[[np.nd
     one, other = make(2), make(2)
     one.add_many(**given)
     other.add_many(**changed)
-    mine, theirs = one.get_state(), other.get_state()
-    for name in mine:
-        np.testing.assert_array_equal(mine[name], theirs[name], err_msg=name)
+    assert_equal(one, other)
 
 
 @pytest.mark.parametrize("dtype", [">i4", ">u2", ">f4", ">f8", "<f2"])
