@@ -109,7 +109,7 @@ class SequenceReplay:
         """Priority updates that came after their sequence had been overwritten."""
         self.rng = np.random.default_rng(seed)
         self._gatherer = BatchGatherer(self.observation_spec, state_example)
-        self._checker = StepChecker(self.observation_spec, self.action_spec, state_example)
+        self._checker = StepChecker(self.observation_spec, self.action_spec, state_example, geometry)
 
     def __len__(self) -> int:
         """Sequences that can be sampled."""
@@ -160,8 +160,8 @@ class SequenceReplay:
             ValueError: wrong shape or structure, a value outside its space or not finite, a missing final
                 observation. Nothing has been changed then.
         """
-        steps = (observation, action, reward, terminated, truncated, active)
-        return self._add((self.num_envs,), steps, final_observation, state, priority)
+        given = (observation, action, reward, terminated, truncated, active, final_observation, state)
+        return self._add((self.num_envs,), given, priority)
 
     def add_many(
         self,
@@ -192,7 +192,7 @@ class SequenceReplay:
         lead = (len(reward), self.num_envs)
         if lead[0] == 0:
             return np.zeros(0, np.int64)
-        return self._add(lead, (observation, action, reward, terminated, truncated, active), final_observation, state)
+        return self._add(lead, (observation, action, reward, terminated, truncated, active, final_observation, state))
 
     @_one_at_a_time
     def end_episodes(self, mask: ArrayLike, observation: Tree) -> NDArray[np.int64]:
@@ -310,20 +310,12 @@ class SequenceReplay:
         snapshot.set_state(self, state)
 
     def _add(
-        self,
-        lead: tuple[int, ...],
-        given: tuple[Any, ...],
-        final_observation: Tree | None,
-        state: Tree,
-        priority: ArrayLike | None = None,
+        self, lead: tuple[int, ...], given: tuple[Any, ...], priority: ArrayLike | None = None
     ) -> NDArray[np.int64]:
         """Add steps whose arrays have the axes ``lead``; ``given``: arguments of `StepChecker.check`."""
         with self._lock:
-            steps = self._checker.check(lead, *given)
-            kept, any_ends = self.writer.look_over(steps)
-            finals = self._checker.finals(final_observation, steps.ends(), lead) if any_ends else []
-            states = self._checker.states(state, kept, lead)
-            return self.writer.write(steps, finals, kept, states, self._check_priority(priority))
+            steps = self._checker.check(lead, self.writer.step, *given)
+            return self.writer.write(steps, self._check_priority(priority))
 
     def _check_priority(self, values: ArrayLike | None) -> NDArray[np.float64] | None:
         if values is None:

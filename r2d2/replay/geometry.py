@@ -130,6 +130,11 @@ class SequenceGeometry:
         return self.train_length + self.n_step
 
     @property
+    def lengths(self) -> tuple[int, int, int, int]:
+        """``burn_in``, ``train_length``, ``period`` and ``n_step``, for compiled code."""
+        return self.burn_in, self.train_length, self.period, self.n_step
+
+    @property
     def rows_needed(self) -> int:
         """Rows that must be held for a sequence to be there when it is complete.
 

@@ -17,11 +17,6 @@ def within(array: NDArray[Any], low: Any, high: Any) -> bool:
     return bool(_within(array.ravel(), low, high))
 
 
-def finite(array: NDArray[Any]) -> bool:
-    """Whether every number of the array is finite."""
-    return bool(_finite(array.ravel()) if array.dtype in _COMPILED else np.isfinite(array).all())
-
-
 def rows_are_finite(array: NDArray[Any], size: int, rows: NDArray[np.int64]) -> bool:
     """Whether every number of these rows is finite.
 
@@ -45,14 +40,6 @@ def _within(values: Any, low: Any, high: Any) -> bool:
     for i in range(values.size):
         outside |= np.int32(not values[i] >= low) | np.int32(not values[i] <= high)
     return outside == 0
-
-
-@njit(cache=True, nogil=True)
-def _finite(values: Any) -> bool:
-    infinite = np.int32(0)
-    for i in range(values.size):
-        infinite |= np.int32(values[i] - values[i] != 0)
-    return infinite == 0
 
 
 @njit(cache=True, nogil=True)

@@ -205,11 +205,11 @@ class ActionSpec:
     def to_index(self, action: Any, lead: tuple[int, ...]) -> NDArray[np.int64]:
         """Indices ``int64[batch]`` of actions ``[*lead]`` (Discrete) or ``[*lead, *shape]`` (MultiDiscrete).
 
-        The axes of ``lead`` become one.
+        The axes of ``lead`` become one. Of an action outside the space it is outside ``0 .. count - 1``.
 
         Raises:
             TypeError: actions are not integers.
-            ValueError: wrong shape, or outside the space.
+            ValueError: wrong shape.
         """
         array = trees.as_array(action, "action")
         if array.dtype.kind not in "iu":
@@ -220,13 +220,11 @@ class ActionSpec:
             index = array.astype(np.int64).ravel()
             if self._start:
                 index -= self._start
-            if not within(index, 0, self.count - 1):
-                raise ValueError(f"action {array.tolist()} is outside {self.space}")
             return index
         parts = array.reshape(math.prod(lead), -1).astype(np.int64) - self._start
-        if (parts < 0).any() or (parts >= np.asarray(self._sizes)).any():
-            raise ValueError(f"action {array.tolist()} is outside {self.space}")
-        return np.ravel_multi_index(tuple(parts.T), self._sizes).astype(np.int64)
+        inside = ((parts >= 0) & (parts < np.asarray(self._sizes))).all(axis=1)
+        index = np.ravel_multi_index(tuple(parts.T), self._sizes, mode="clip").astype(np.int64)
+        return np.where(inside, index, -1)
 
     def from_index(self, index: NDArray[Any]) -> NDArray[Any]:
         """Actions ``[batch, *shape]`` in the space's own values and dtype, of indices ``[batch]``."""

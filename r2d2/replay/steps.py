@@ -6,17 +6,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from r2d2.replay import trees
-from r2d2.replay.limits import finite, rows_are_finite
+from r2d2.replay.geometry import SequenceGeometry
+from r2d2.replay.limits import rows_are_finite
 from r2d2.replay.rows import rows_of
 from r2d2.replay.spaces import ActionSpec, ObservationSpec
+from r2d2.replay.survey import survey
 from r2d2.replay.trees import Tree
 
 
-class Steps(NamedTuple):
-    """Steps that are fit to be stored; n: as many as were given."""
+class KeptStates(NamedTuple):
+    """Recurrent states of those steps whose states are kept; k: as many as these are."""
 
-    observations: list[NDArray[Any]]
-    """Leaves of n rows, ``[*lead, ...]``, that may be stored at the dtypes of their spaces."""
+    leaves: list[NDArray[np.uint8]]
+    """Bytes of m states, uint8[m * size of the leaf]."""
+    numbers: NDArray[np.int64]
+    """int64[k], numbers of the k states among the m."""
+
+
+class Columns(NamedTuple):
+    """What is one number of each of n steps."""
+
     action: NDArray[np.int64]
     """int64[n], indices."""
     reward: NDArray[np.float32]
@@ -31,13 +40,17 @@ class Steps(NamedTuple):
         return np.flatnonzero(ended & self.active if len(self.active) else ended)
 
 
-class KeptStates(NamedTuple):
-    """Recurrent states of those steps whose states are kept; k: as many as these are."""
+class Steps(NamedTuple):
+    """Steps that are fit to be stored; n: as many as were given."""
 
-    leaves: list[NDArray[np.uint8]]
-    """Bytes of m states, uint8[m * size of the leaf]."""
-    numbers: NDArray[np.int64]
-    """int64[k], numbers of the k states among the m."""
+    columns: Columns
+    observations: list[NDArray[Any]]
+    """Leaves of n rows, ``[*lead, ...]``, that may be stored at the dtypes of their spaces."""
+    finals: list[NDArray[Any]]
+    """Final observations, leaves ``[e, ...]``, one for each step that ends an episode; an empty list if none does."""
+    kept: NDArray[np.int64]
+    """int64[k], numbers of the steps whose recurrent states are kept."""
+    states: KeptStates
 
 
 _ALL = np.empty(0, np.bool_)
@@ -51,9 +64,16 @@ class StepChecker:
         observations: of one environment.
         actions: of one environment.
         state_example: tree of arrays, the recurrent state of one row.
+        geometry: lengths of the sequences, which say whose states are kept.
     """
 
-    def __init__(self, observations: ObservationSpec, actions: ActionSpec, state_example: Tree) -> None:
+    def __init__(
+        self,
+        observations: ObservationSpec,
+        actions: ActionSpec,
+        state_example: Tree,
+        geometry: SequenceGeometry,
+    ) -> None:
         self._observations = observations
         self._actions = actions
         self._state_example = state_example
@@ -61,29 +81,53 @@ class StepChecker:
             (name, np.shape(leaf), np.asarray(leaf).dtype, np.size(leaf))
             for name, leaf in trees.named_leaves(state_example, "state")
         ]
+        self._lengths = geometry.lengths
 
     def check(
         self,
         lead: tuple[int, ...],
+        open_step: NDArray[np.int64],
         observation: Tree,
         action: ArrayLike,
         reward: ArrayLike,
         terminated: ArrayLike,
         truncated: ArrayLike,
         active: ArrayLike | None,
+        final_observation: Tree | None,
+        state: Tree,
     ) -> Steps:
-        """Steps whose arrays have the axes ``lead``, which become one; arguments as in `SequenceReplay.add`.
+        """Steps whose arrays have the axes ``lead``, which become one.
+
+        Args:
+            lead: ``(num_envs,)`` or ``(time, num_envs)``.
+            open_step: int64[num_envs], steps of the open episodes.
+            observation, ...: as in `SequenceReplay.add`.
 
         Raises:
             TypeError: wrong dtype.
-            ValueError: wrong shape or structure, a value outside its space or not finite.
+            ValueError: wrong shape or structure, a value outside its space or not finite, a missing final observation.
         """
-        index = self._actions.to_index(action, lead)
-        rewards = _finite(reward, lead, "reward")
-        by_task, cut_off = flags(terminated, lead, "terminated"), flags(truncated, lead, "truncated")
-        playing = _ALL if active is None else flags(active, lead, "active")
+        columns = Columns(
+            self._actions.to_index(action, lead),
+            _float32(reward, lead, "reward"),
+            flags(terminated, lead, "terminated"),
+            flags(truncated, lead, "truncated"),
+            _ALL if active is None else flags(active, lead, "active"),
+        )
+        are_fit, any_ends, kept = survey(self._lengths, open_step, self._actions.count, *columns)
+        if not are_fit:
+            self._refuse(action, columns)
         observations = self._observations.check(observation, lead)
-        return Steps(observations, index, rewards, by_task, cut_off, playing)
+        finals = self.finals(final_observation, columns.ends(), lead) if any_ends else []
+        return Steps(columns, observations, finals, kept, self._states(state, kept, lead))
+
+    def _refuse(self, action: ArrayLike, columns: Columns) -> None:
+        if ((columns.action < 0) | (columns.action >= self._actions.count)).any():
+            raise ValueError(f"action {np.asarray(action).tolist()} is outside {self._actions.space}")
+        raise ValueError(
+            f"reward must be finite in float32; it is {columns.reward.tolist()}: "
+            "look at the environment, a learner would only pass it on"
+        )
 
     def finals(
         self, final_observation: Tree | None, rows: NDArray[np.int64], lead: tuple[int, ...]
@@ -95,7 +139,7 @@ class StepChecker:
             raise ValueError(f"final_observation is needed: the episodes of environments {envs} end with {when}")
         return self._observations.check(final_observation, lead, "final_observation", rows)
 
-    def states(self, state: Tree, rows: NDArray[np.int64], lead: tuple[int, ...]) -> KeptStates:
+    def _states(self, state: Tree, rows: NDArray[np.int64], lead: tuple[int, ...]) -> KeptStates:
         """The recurrent states in ``rows`` (int64[k]) of those with the axes ``lead``.
 
         Raises:
@@ -139,21 +183,14 @@ def flags(values: ArrayLike, lead: tuple[int, ...], name: str) -> NDArray[np.boo
     return array.flatten()
 
 
-def _finite(values: ArrayLike, lead: tuple[int, ...], name: str) -> NDArray[Any]:
+def _float32(values: ArrayLike, lead: tuple[int, ...], name: str) -> NDArray[Any]:
     """Numbers ``[*lead]`` as float32 with one axis, a copy."""
     array = trees.as_array(values, name)
     if array.shape != lead:
         raise ValueError(f"{name} has shape {array.shape}, must be {lead}")
     if array.dtype == _FLOAT32:
-        array = array.flatten()
-    elif array.dtype.kind in "fiub":
-        with np.errstate(over="ignore"):
-            array = array.astype(np.float32).reshape(-1)
-    else:
+        return array.flatten()
+    if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} has dtype {array.dtype}, must be a number type")
-    if not finite(array):
-        raise ValueError(
-            f"{name} must be finite in float32; it is {array.tolist()}: "
-            "look at the environment, a learner would only pass it on"
-        )
-    return array
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32).ravel()

@@ -14,7 +14,7 @@ from r2d2.replay.geometry import begun_by, complete_by
 from r2d2.replay.records import FINAL, FIRST, TERMINATED, TRUNCATED
 from r2d2.replay.slots import FREE, settle, take
 
-BUILT_ON = {"geometry.py": "73e42bbcc39d", "records.py": "1df071088303", "slots.py": "cbd202943ebf"}
+BUILT_ON = {"geometry.py": "3a890dbea65b", "records.py": "1df071088303", "slots.py": "e51c943b14c3"}
 """Hashes of what is imported here: what is compiled is kept on disk for this file's text alone."""
 
 
@@ -61,38 +61,6 @@ class Plan(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def look_over(lengths: Any, open_step: Any, terminated: Any, truncated: Any, active: Any) -> Any:
-    """Which recurrent states are kept, since sequences begin with them, and whether any episode ends.
-
-    Args:
-        lengths, terminated, truncated, active: see `write_steps`.
-        open_step: int64[num_envs], steps of the open episodes.
-
-    Returns:
-        Numbers of the steps with these states, int64[k]; and that.
-    """
-    burn_in, _, period, _ = lengths
-    step = open_step.copy()
-    due = np.zeros_like(step)  # no sequence begins before
-    kept, any_ends = np.empty(len(terminated), np.int64), False
-    k, env = 0, 0
-    for i in range(len(terminated)):
-        if len(active) == 0 or active[i]:
-            if step[env] >= due[env]:
-                begun = begun_by(step[env] + 1, burn_in, period)
-                if begun > begun_by(step[env], burn_in, period):
-                    kept[k] = i
-                    k += 1
-                due[env] = begun * period - burn_in
-            step[env] += 1
-            if terminated[i] or truncated[i]:
-                step[env], due[env] = 0, 0
-                any_ends = True
-        env = env + 1 if env + 1 < len(step) else 0
-    return kept[:k], any_ends
-
-
-@njit(cache=True, nogil=True)
 def write_steps(
     lengths: Any,
     ring_arrays: Any,
@@ -123,7 +91,7 @@ def write_steps(
         reward: float32[n]
         terminated, truncated: bool[n]
         active: bool[n], False where no step was made; empty: all were.
-        kept: int64[k], the steps whose states are kept, see `look_over`.
+        kept: int64[k], the steps whose states are kept, see `r2d2.replay.survey`.
         states: int64[k], numbers of these states.
         weights: float64[num_envs] or float64[1], with which sequences enter.
         plan: `Plan` as a plain tuple, with room enough; written to.

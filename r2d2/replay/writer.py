@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from r2d2.replay.geometry import SequenceGeometry
 from r2d2.replay.records import ENV, NO_SLOT, SLOT_MASK
 from r2d2.replay.sequences import SequenceTable
-from r2d2.replay.steps import KeptStates, Steps
+from r2d2.replay.steps import Steps
 from r2d2.replay.storage import StepStorage
-from r2d2.replay.write_steps import Open, Plan, end_episodes, look_over, write_steps
+from r2d2.replay.write_steps import Open, Plan, end_episodes, write_steps
 
 MOST_STEPS = 4096
 """That are written at once, so that the plans kept for the next ones stay small."""
@@ -26,7 +26,7 @@ class SequenceWriter:
     """
 
     def __init__(self, geometry: SequenceGeometry, storage: StepStorage, table: SequenceTable) -> None:
-        self._lengths = (geometry.burn_in, geometry.train_length, geometry.period, geometry.n_step)
+        self._lengths = geometry.lengths
         self._storage = storage
         self._table = table
         n = storage.num_envs
@@ -45,41 +45,23 @@ class SequenceWriter:
         self._most_begun = 1 + geometry.burn_in // geometry.period
         self._plan = Plan.of(0, 0, 0)
 
-    def look_over(self, steps: Steps) -> tuple[NDArray[np.int64], bool]:
-        """Numbers of the steps whose recurrent states are to be kept, as sequences begin with them, int64[k]; and
-        whether any episode ends."""
-        found: tuple[NDArray[np.int64], bool] = look_over(
-            self._lengths, self.step, steps.terminated, steps.truncated, steps.active
-        )
-        return found
-
-    def write(
-        self,
-        steps: Steps,
-        finals: list[NDArray[Any]],
-        kept: NDArray[np.int64],
-        states: KeptStates,
-        priorities: NDArray[np.float64] | None,
-    ) -> NDArray[np.int64]:
+    def write(self, steps: Steps, priorities: NDArray[np.float64] | None) -> NDArray[np.int64]:
         """Write T steps of every environment.
 
         Args:
             steps: ``[T * num_envs]``, those of one time after the other.
-            finals: leaves ``[e, ...]`` of the final observations of the episodes that end with them.
-            kept: see `look_over`, int64[k].
-            states: before these steps.
             priorities: float64[num_envs] of the sequences complete by the steps; default: the largest there was.
 
         Returns:
             Keys of these sequences, int64[n], in the order of their completion.
         """
-        storage, table, count = self._storage, self._table, len(steps.action)
+        storage, table, count = self._storage, self._table, len(steps.columns.action)
         weights = table.weights_of(priorities)
         # Whatever may fail for want of memory comes before anything is changed.
         observations = storage.as_bytes(steps.observations)
-        final_observations = storage.as_bytes(finals) if finals else []
-        plan = self._room_for(min(count, self._most), len(kept))
-        own = (*steps[1:], kept, states.numbers, weights, tuple(plan))
+        finals = storage.as_bytes(steps.finals)
+        plan = self._room_for(min(count, self._most), len(steps.kept))
+        own = (*steps.columns, steps.kept, steps.states.numbers, weights, tuple(plan))
         keys: list[NDArray[np.int64]] = []
         ended = written_to = 0
         while written_to < count:
@@ -90,10 +72,10 @@ class SequenceWriter:
             )
             storage.put_observations(plan.rows, observations, plan.steps, active)
             if ends:
-                storage.put_observations(plan.final_rows, final_observations, np.arange(ended, ended + ends), ends)
+                storage.put_observations(plan.final_rows, finals, np.arange(ended, ended + ends), ends)
                 ended += ends
             if begun:
-                table.put_states(plan.begun, states.leaves, plan.states, begun)
+                table.put_states(plan.begun, steps.states.leaves, plan.states, begun)
             self.is_writing = False
             keys.append(plan.keys[:complete].copy())
             if written_to < end:

@@ -126,6 +126,26 @@ def test_a_wrong_argument_is_refused_and_nothing_is_added(change: dict, error: t
         np.testing.assert_array_equal(value, before[name])
 
 
+@given(st.data())
+def test_one_number_that_is_unfit_is_found_wherever_it_is(data: st.DataObject) -> None:
+    draw = data.draw
+    time, num_envs = draw(st.integers(1, 40), label="time"), draw(st.integers(1, 5), label="num_envs")
+    replay = replay_of(SequenceGeometry(1, 2, 0), 100 * num_envs, num_envs)
+    steps = random_steps(np.random.default_rng(0), time, num_envs, 0.2, 1.0)
+    place = draw(st.integers(0, time - 1), label="t"), draw(st.integers(0, num_envs - 1), label="env")
+    name, value, message = draw(
+        st.sampled_from(
+            [("action", 0, "is outside Discrete"), ("action", 4, "is outside Discrete")]
+            + [("reward", value, "reward must be finite") for value in (np.nan, np.inf, -np.inf, 1e39)]
+        ),
+        label="unfit",
+    )
+    steps[name][place] = value
+    with pytest.raises(ValueError, match=message):
+        replay.add_many(**steps)
+    same_state(replay, replay_of(SequenceGeometry(1, 2, 0), 100 * num_envs, num_envs))
+
+
 def test_no_step_at_all_adds_nothing_and_one_axis_is_refused() -> None:
     replay = SequenceReplay(
         spaces.Box(-1, 1, (2,)), spaces.Discrete(2), (np.zeros(3, np.float32),), SequenceGeometry(1, 2, 0), capacity=40
