@@ -46,6 +46,7 @@ def _within(values: Any, low: Any, high: Any) -> bool:
 def _rows_are_finite(values: Any, size: int, rows: Any) -> bool:
     infinite = np.int32(0)
     for row in rows:
-        for i in range(row * size, (row + 1) * size):
-            infinite |= np.int32(values[i] - values[i] != 0)
+        numbers = values[row * size : (row + 1) * size]
+        for i in range(len(numbers)):
+            infinite |= np.int32(numbers[i] - numbers[i] != 0)
     return infinite == 0

@@ -14,7 +14,7 @@ from r2d2.replay.geometry import begun_by, complete_by
 from r2d2.replay.records import FINAL, FIRST, TERMINATED, TRUNCATED
 from r2d2.replay.slots import FREE, settle, take
 
-BUILT_ON = {"geometry.py": "3a890dbea65b", "records.py": "1df071088303", "slots.py": "e51c943b14c3"}
+BUILT_ON = {"geometry.py": "3a890dbea65b", "records.py": "1df071088303", "slots.py": "0efb7a992ba3"}
 """Hashes of what is imported here: what is compiled is kept on disk for this file's text alone."""
 
 
@@ -36,6 +36,9 @@ class Open(NamedTuple):
     """int64[num_envs], position of its first step."""
     slots: Any
     """int64[num_envs, most_open]: sequence ``k``, begun and not complete, has its slot in column ``k % most_open``."""
+    quiet: Any
+    """int64[num_envs]: with the steps before this one nothing is complete or overwritten, so that most steps pass by with
+    one comparison; less does no harm."""
 
 
 class Plan(NamedTuple):
@@ -102,15 +105,13 @@ def write_steps(
     """
     ring_action, ring_reward, ring_flags, position = ring_arrays
     entries, ends, free, counts, nodes, starts = slot_arrays
-    open_step, episode_start, open_slots = open_arrays
+    open_step, episode_start, open_slots, quiet = open_arrays
     rows, steps, final_rows, begun, begun_with, keys = plan
     _, train_length, period, n_step = lengths
     unroll_rows = train_length + n_step
     num_envs = len(position)
     ring_rows = len(ring_action) // num_envs
     n, finals, m, c = 0, 0, 0, 0
-    # With the steps before, nothing is complete or overwritten: most pass by with one comparison.
-    quiet = np.zeros(num_envs, np.int64)
     places = position % ring_rows
     next_kept = np.searchsorted(kept, begin)
     i, env = begin, begin % num_envs
@@ -191,7 +192,7 @@ def end_episodes(lengths: Any, ring_arrays: Any, slot_arrays: Any, open_arrays: 
     """
     ring_action, ring_reward, ring_flags, position = ring_arrays
     entries, ends, free, counts, nodes, starts = slot_arrays
-    open_step, episode_start, open_slots = open_arrays
+    open_step, episode_start, open_slots, quiet = open_arrays
     _, train_length, period, n_step = lengths
     ring_rows = len(ring_action) // len(position)
     keys = np.empty(open_slots.size, np.int64)
@@ -203,7 +204,7 @@ def end_episodes(lengths: Any, ring_arrays: Any, slot_arrays: Any, open_arrays: 
         ring_flags[env * ring_rows + (position[env] - 1) % ring_rows] |= TRUNCATED
         final_rows[i] = _write_final(ring_action, ring_reward, ring_flags, position, env)
         open_step[env] = 0
-        c, _ = settle(
+        c, quiet[env] = settle(
             lengths,
             entries,
             ends,

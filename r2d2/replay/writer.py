@@ -38,7 +38,7 @@ class SequenceWriter:
         """Where in the table the states of the sequences begun and not complete are; see `Open`."""
         self.is_writing = False
         """Whether steps are being written; between two calls, that an interrupt has cut one of them short."""
-        self._open = tuple(Open(self.step, self.episode_start, self.slots))
+        self._open = tuple(Open(self.step, self.episode_start, self.slots, np.zeros(n, np.int64)))
         # A step may take two rows, and what is written at once may not lap itself.
         self._most = n * max(1, min(storage.rows_per_env // 2 - 1, MOST_STEPS // n))
         # All sequences whose burn-in reaches back to an episode's first step begin with it.
