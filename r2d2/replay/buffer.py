@@ -14,6 +14,7 @@ from r2d2.replay import snapshot, trees
 from r2d2.replay.batch import Batch, BatchGatherer, Inputs
 from r2d2.replay.consistency import inconsistencies
 from r2d2.replay.geometry import SequenceGeometry
+from r2d2.replay.limits import within
 from r2d2.replay.sequences import LARGEST_WEIGHT, SequenceTable
 from r2d2.replay.spaces import ActionSpec, ObservationSpec
 from r2d2.replay.steps import StepChecker, flags
@@ -327,8 +328,7 @@ class SequenceReplay:
         return np.broadcast_to(array, (self.num_envs,))
 
     def _refuse_bad_priorities(self, values: NDArray[np.float64], name: str) -> None:
-        # Of what is not a number, the smallest and the largest are not either, and no comparison with them is true.
-        if not values.size or (values.min() >= 0.0 and values.max() <= self.table.highest_priority):
+        if within(values, 0.0, self.table.highest_priority):
             return
         if not (np.isfinite(values) & (values >= 0)).all():
             raise ValueError(f"{name} must be finite and at least 0; it is {values.tolist()}")

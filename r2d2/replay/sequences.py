@@ -16,11 +16,11 @@ from r2d2.replay.memory import aligned_zeros
 from r2d2.replay.records import COLUMNS, ENV, KEY, NEWER, NO_KEY, NO_SLOT, SLOT_MASK
 from r2d2.replay.rows import as_bytes, copy_rows
 from r2d2.replay.slots import EVICTED, FREE, GIVEN, LIVE, OLDEST, Slots
-from r2d2.replay.sum_tree import SumTree
+from r2d2.replay.sum_tree import SumTree, add_up
 from r2d2.replay.trees import Tree
 
-BUILT_ON = {"records.py": "1df071088303"}
-"""Hash of what is imported for compiled code, which is kept on disk for this file's text alone."""
+BUILT_ON = {"records.py": "1df071088303", "sum_tree.py": "38e9454b1fad"}
+"""Hashes of what is imported for compiled code, which is kept on disk for this file's text alone."""
 
 
 LARGEST_WEIGHT = 1e290
@@ -178,11 +178,9 @@ class SequenceTable:
 
     def update_priorities(self, keys: NDArray[np.int64], priorities: NDArray[np.float64]) -> int:
         """Set the priorities of those ``keys`` that are still held; returns how many were not."""
-        slots, weights = np.empty(len(keys), np.int64), np.empty(len(keys))
-        alive, largest = _weigh(keys, priorities, self.entries, self._priority_exponent, slots, weights)
-        if alive:
-            self.largest_priority = max(self.largest_priority, largest)
-            self.tree.set(slots[:alive], weights[:alive])
+        tree = self.tree
+        alive, largest = _weigh(keys, priorities, self.entries, self._priority_exponent, tree.nodes, tree.starts)
+        self.largest_priority = max(self.largest_priority, largest)
         return len(keys) - alive
 
     def slots_of(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -225,12 +223,15 @@ def _no_entries(slots: int) -> NDArray[np.int64]:
 
 
 @njit(cache=True, nogil=True)
-def _weigh(keys: Any, priorities: Any, entries: Any, exponent: float, slots: Any, weights: Any) -> tuple[int, float]:
-    """Write slots and weights of those ``keys`` that are held; returns how many, and their largest priority."""
+def _weigh(keys: Any, priorities: Any, entries: Any, exponent: float, nodes: Any, starts: Any) -> tuple[int, float]:
+    """Give those ``keys`` that are held their weights; returns how many, and their largest priority, 0 if none is."""
+    slots = np.empty(len(keys), np.int64)
     alive, largest = 0, 0.0
     for i in range(len(keys)):
         slot = keys[i] & SLOT_MASK
         if keys[i] >= 0 and slot < len(entries) and entries[slot, KEY] == keys[i]:
-            slots[alive], weights[alive] = slot, priorities[i] ** exponent
+            nodes[slot] = priorities[i] ** exponent
+            slots[alive] = slot
             alive, largest = alive + 1, max(largest, priorities[i])
+    add_up(nodes, starts, slots[:alive])
     return alive, largest

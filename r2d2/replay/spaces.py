@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from r2d2.replay import trees
 from r2d2.replay.limits import within
-from r2d2.replay.rows import rows_of
+from r2d2.replay.rows import as_bytes, rows_of
 from r2d2.replay.trees import Tree
 
 
@@ -31,8 +31,8 @@ class Leaf:
 
     def check(
         self, values: Any, lead: tuple[int, ...], tree_name: str, rows: NDArray[np.int64] | None = None
-    ) -> NDArray[Any]:
-        """``values``, ``[*lead, *shape]``, as an array that may be stored at this leaf's dtype without loss of range.
+    ) -> NDArray[np.uint8]:
+        """Bytes of ``values``, ``[*lead, *shape]``, at this leaf's dtype, uint8[all].
 
         ``tree_name`` is what messages call the tree that the leaf is part of. If ``rows`` are given, only these are
         looked at and returned, the axes of ``lead`` taken for one.
@@ -53,7 +53,7 @@ class Leaf:
             limits = limits if array.dtype == self.dtype else None
         if limits is None or not (self._is_unlimited or within(array, *limits)):
             self._compare(array, name)
-        return array
+        return as_bytes(array, self.dtype)
 
     def _of_kind(self, array: NDArray[Any], name: str) -> NDArray[Any]:
         """An array of another dtype: as it is, if its numbers may be stored at this leaf's, else at this leaf's."""
@@ -156,8 +156,8 @@ class ObservationSpec:
         lead: tuple[int, ...],
         name: str = "observation",
         rows: NDArray[np.int64] | None = None,
-    ) -> list[NDArray[Any]]:
-        """The leaves ``[*lead, *shape]`` of an observation, or ``[n, *shape]`` of its ``rows``; see `Leaf.check`."""
+    ) -> list[NDArray[np.uint8]]:
+        """Bytes of the leaves of an observation, or of its ``rows``; see `Leaf.check`."""
         parts = trees.leaves_like(self.tree, observation, name)
         return [leaf.check(part, lead, name, rows) for leaf, part in zip(self.leaves, parts, strict=True)]
 

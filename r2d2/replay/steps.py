@@ -14,15 +14,6 @@ from r2d2.replay.survey import survey
 from r2d2.replay.trees import Tree
 
 
-class KeptStates(NamedTuple):
-    """Recurrent states of those steps whose states are kept; k: as many as these are."""
-
-    leaves: list[NDArray[np.uint8]]
-    """Bytes of m states, uint8[m * size of the leaf]."""
-    numbers: NDArray[np.int64]
-    """int64[k], numbers of the k states among the m."""
-
-
 class Columns(NamedTuple):
     """What is one number of each of n steps."""
 
@@ -44,13 +35,16 @@ class Steps(NamedTuple):
     """Steps that are fit to be stored; n: as many as were given."""
 
     columns: Columns
-    observations: list[NDArray[Any]]
-    """Leaves of n rows, ``[*lead, ...]``, that may be stored at the dtypes of their spaces."""
-    finals: list[NDArray[Any]]
-    """Final observations, leaves ``[e, ...]``, one for each step that ends an episode; an empty list if none does."""
+    observations: list[NDArray[np.uint8]]
+    """Bytes of their leaves at the dtypes of the space, uint8[n * size of the leaf]."""
+    finals: list[NDArray[np.uint8]]
+    """The same of the final observations of the e steps that end episodes; an empty list if none does."""
     kept: NDArray[np.int64]
     """int64[k], numbers of the steps whose recurrent states are kept."""
-    states: KeptStates
+    states: list[NDArray[np.uint8]]
+    """Bytes of the leaves of m recurrent states, uint8[m * size of the leaf]."""
+    kept_states: NDArray[np.int64]
+    """int64[k], which of them are those of the steps ``kept``."""
 
 
 _ALL = np.empty(0, np.bool_)
@@ -114,12 +108,14 @@ class StepChecker:
             flags(truncated, lead, "truncated"),
             _ALL if active is None else flags(active, lead, "active"),
         )
-        are_fit, any_ends, kept = survey(self._lengths, open_step, self._actions.count, *columns)
+        kept = np.empty(len(columns.action), np.int64)
+        are_fit, any_ends, k = survey(self._lengths, open_step, self._actions.count, *columns, kept)
         if not are_fit:
             self._refuse(action, columns)
+        kept = kept[:k]
         observations = self._observations.check(observation, lead)
         finals = self.finals(final_observation, columns.ends(), lead) if any_ends else []
-        return Steps(columns, observations, finals, kept, self._states(state, kept, lead))
+        return Steps(columns, observations, finals, kept, *self._states(state, kept, lead))
 
     def _refuse(self, action: ArrayLike, columns: Columns) -> None:
         if ((columns.action < 0) | (columns.action >= self._actions.count)).any():
@@ -131,16 +127,18 @@ class StepChecker:
 
     def finals(
         self, final_observation: Tree | None, rows: NDArray[np.int64], lead: tuple[int, ...]
-    ) -> list[NDArray[Any]]:
-        """Leaves ``[k, ...]`` of the final observations in ``rows`` (int64[k]) of those with the axes ``lead``."""
+    ) -> list[NDArray[np.uint8]]:
+        """Bytes of the final observations in ``rows`` (int64[k]) of those with the axes ``lead``."""
         if final_observation is None:
             envs = np.unique(rows % lead[-1]).tolist()
             when = "this step" if len(lead) == 1 else "these steps"
             raise ValueError(f"final_observation is needed: the episodes of environments {envs} end with {when}")
         return self._observations.check(final_observation, lead, "final_observation", rows)
 
-    def _states(self, state: Tree, rows: NDArray[np.int64], lead: tuple[int, ...]) -> KeptStates:
-        """The recurrent states in ``rows`` (int64[k]) of those with the axes ``lead``.
+    def _states(
+        self, state: Tree, rows: NDArray[np.int64], lead: tuple[int, ...]
+    ) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64]]:
+        """`Steps.states` and `Steps.kept_states`: those in ``rows`` (int64[k]) of the states with the axes ``lead``.
 
         Raises:
             TypeError, ValueError: `state` is of another network, or not finite in these rows.
@@ -157,7 +155,7 @@ class StepChecker:
             arrays.append(array)
         leaves: list[NDArray[np.uint8]] = []
         if not len(rows):
-            return KeptStates(leaves, rows)
+            return leaves, rows
         numbers = rows
         if not in_place:
             arrays, numbers = [rows_of(array, rows, lead) for array in arrays], np.arange(len(rows))
@@ -166,7 +164,7 @@ class StepChecker:
             if not rows_are_finite(flat, size, numbers):
                 raise ValueError(f"{name} must be finite; it holds NaN or infinity")
             leaves.append(flat.view(_UINT8))
-        return KeptStates(leaves, numbers)
+        return leaves, numbers
 
 
 def flags(values: ArrayLike, lead: tuple[int, ...], name: str) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from r2d2.replay.memory import aligned_zeros
 from r2d2.replay.records import FINAL
-from r2d2.replay.rows import as_bytes, copy_rows
+from r2d2.replay.rows import copy_rows
 from r2d2.replay.spaces import ActionSpec, ObservationSpec
 from r2d2.replay.write_steps import Rings
 
@@ -62,14 +62,13 @@ class StepStorage:
         """Row numbers of ``positions`` in the rings of ``envs`` (broadcast against each other)."""
         return envs * self.rows_per_env + positions % self.rows_per_env
 
-    def as_bytes(self, observations: list[NDArray[Any]]) -> list[NDArray[np.uint8]]:
-        """Leaves ``[n, ...]`` of observations, for `put_observations`."""
-        return [as_bytes(new, ring.dtype) for new, ring in zip(observations, self.observations, strict=False)]
-
     def put_observations(
         self, rows: NDArray[np.int64], observations: list[NDArray[np.uint8]], numbers: NDArray[np.int64], count: int
     ) -> None:
-        """Write the first ``count`` of the observations ``numbers`` (int64[n]) to the first of ``rows`` (int64[n])."""
+        """Write the first ``count`` of the observations ``numbers`` (int64[n]) to the first of ``rows`` (int64[n]).
+
+        ``observations``: bytes of their leaves, uint8[all].
+        """
         for leaf, new in enumerate(observations):
             copy_rows(self.observation_bytes[leaf], rows, new, numbers, count, self.row_bytes[leaf])
 

@@ -53,7 +53,7 @@ class SumTree:
     def set(self, indices: NDArray[np.int64], weights: NDArray[np.float64] | float) -> None:
         """Give the leaves ``indices`` (int64[n]) new weights; of an index given twice, the last one stays."""
         self.leaves[indices] = weights
-        _add_up(self.nodes, self.starts, np.asarray(indices, np.int64))
+        add_up(self.nodes, self.starts, np.array(indices, np.int64))
 
     def draw(self, fractions: NDArray[np.float64]) -> NDArray[np.int64]:
         """The leaf under each of ``fractions`` (float64[n] in [0, 1)) of the total; never one of weight zero.
@@ -122,9 +122,8 @@ def set_weight(nodes: Any, starts: Any, leaf: int, weight: float) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _add_up(nodes: Any, starts: Any, indices: Any) -> None:
-    """The inner nodes above the leaves ``indices``, level by level."""
-    numbers = indices.copy()
+def add_up(nodes: Any, starts: Any, numbers: Any) -> None:
+    """The inner nodes above the leaves ``numbers`` (int64[n], overwritten), level by level, for compiled code."""
     for height in range(1, len(starts)):
         for i in range(len(numbers)):
             block = numbers[i] // CHILDREN

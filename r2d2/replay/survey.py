@@ -21,7 +21,8 @@ def survey(
     terminated: Any,
     truncated: Any,
     active: Any,
-) -> tuple[bool, bool, Any]:
+    kept: Any,
+) -> tuple[bool, bool, int]:
     """Look at n steps; arrays as `r2d2.replay.write_steps.write_steps` takes them.
 
     Args:
@@ -30,10 +31,11 @@ def survey(
         action_count: how many actions there are.
         action, reward: of the steps.
         terminated, truncated, active: of the steps.
+        kept: int64[n], to which the numbers of those steps are written whose recurrent states are kept, since sequences
+            begin with them.
 
     Returns:
-        Whether every action is one of these and every reward finite; whether an episode ends; and the numbers of those
-        steps whose recurrent states are kept, since sequences begin with them, int64[k].
+        Whether every action is one of these and every reward finite; whether an episode ends; how many states are kept.
     """
     # Whole numbers that are or-ed, and no way out before the end, are what the compiler can do many at a time.
     unfit = np.int32(0)
@@ -42,7 +44,7 @@ def survey(
     burn_in, _, period, _ = lengths
     step = open_step.copy()
     due = np.zeros_like(step)  # no sequence begins before
-    kept, any_ends = np.empty(len(terminated), np.int64), False
+    any_ends = False
     k, env = 0, 0
     for i in range(len(terminated)):
         if len(active) == 0 or active[i]:
@@ -57,4 +59,4 @@ def survey(
                 step[env], due[env] = 0, 0
                 any_ends = True
         env = env + 1 if env + 1 < len(step) else 0
-    return unfit == 0, any_ends, kept[:k]
+    return unfit == 0, any_ends, k

@@ -71,10 +71,6 @@ def _build(like: Tree, supply: Iterator[Any]) -> Tree:
     return next(supply)
 
 
-def _is_nested(part: Any) -> bool:
-    return isinstance(part, _NESTED)
-
-
 def leaves_like(like: Tree, tree: Tree, name: str) -> list[Any]:
     """The leaves of ``tree`` in the order of ``like``.
 
@@ -93,10 +89,10 @@ def leaves_like(like: Tree, tree: Tree, name: str) -> list[Any]:
     if not isinstance(tree, _SEQUENCES) or len(tree) != len(like):
         found = f"{len(tree)}" if isinstance(tree, _SEQUENCES) else f"a {type(tree).__name__}"
         raise ValueError(f"{name} must be a sequence of {len(like)} parts, not {found}")
-    if not any(map(_is_nested, (*like, *tree))):
-        return list(tree)
-    return [
-        leaf
-        for i, (old, new) in enumerate(zip(like, tree, strict=True))
-        for leaf in leaves_like(old, new, f"{name}[{i}]")
-    ]
+    found_leaves = []
+    for i, (old, new) in enumerate(zip(like, tree, strict=True)):
+        if isinstance(new, np.ndarray) and not isinstance(old, _NESTED):
+            found_leaves.append(new)
+        else:
+            found_leaves += leaves_like(old, new, f"{name}[{i}]")
+    return found_leaves

@@ -14,7 +14,7 @@ from r2d2.replay.geometry import begun_by, complete_by
 from r2d2.replay.records import FINAL, FIRST, TERMINATED, TRUNCATED
 from r2d2.replay.slots import FREE, settle, take
 
-BUILT_ON = {"geometry.py": "3a890dbea65b", "records.py": "1df071088303", "slots.py": "0efb7a992ba3"}
+BUILT_ON = {"geometry.py": "3a890dbea65b", "records.py": "1df071088303", "slots.py": "93b5f0558c28"}
 """Hashes of what is imported here: what is compiled is kept on disk for this file's text alone."""
 
 
@@ -37,8 +37,8 @@ class Open(NamedTuple):
     slots: Any
     """int64[num_envs, most_open]: sequence ``k``, begun and not complete, has its slot in column ``k % most_open``."""
     quiet: Any
-    """int64[num_envs]: with the steps before this one nothing is complete or overwritten, so that most steps pass by with
-    one comparison; less does no harm."""
+    """int64[num_envs]: with the steps before this one nothing is complete or overwritten, so that most pass by with one
+    comparison; less does no harm."""
 
 
 class Plan(NamedTuple):

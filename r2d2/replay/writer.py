@@ -1,7 +1,5 @@
 """Writes steps: rows to the storage, sequences and their recurrent states to the table."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,11 +55,9 @@ class SequenceWriter:
         """
         storage, table, count = self._storage, self._table, len(steps.columns.action)
         weights = table.weights_of(priorities)
-        # Whatever may fail for want of memory comes before anything is changed.
-        observations = storage.as_bytes(steps.observations)
-        finals = storage.as_bytes(steps.finals)
+        # What may fail for want of memory comes before anything is changed.
         plan = self._room_for(min(count, self._most), len(steps.kept))
-        own = (*steps.columns, steps.kept, steps.states.numbers, weights, tuple(plan))
+        own = (*steps.columns, steps.kept, steps.kept_states, weights, tuple(plan))
         keys: list[NDArray[np.int64]] = []
         ended = written_to = 0
         while written_to < count:
@@ -70,12 +66,12 @@ class SequenceWriter:
             written_to, active, ends, begun, complete = write_steps(
                 self._lengths, storage.rings, tuple(table.slots), self._open, written_to, end, *own
             )
-            storage.put_observations(plan.rows, observations, plan.steps, active)
+            storage.put_observations(plan.rows, steps.observations, plan.steps, active)
             if ends:
-                storage.put_observations(plan.final_rows, finals, np.arange(ended, ended + ends), ends)
+                storage.put_observations(plan.final_rows, steps.finals, np.arange(ended, ended + ends), ends)
                 ended += ends
             if begun:
-                table.put_states(plan.begun, steps.states.leaves, plan.states, begun)
+                table.put_states(plan.begun, steps.states, plan.states, begun)
             self.is_writing = False
             keys.append(plan.keys[:complete].copy())
             if written_to < end:
@@ -93,19 +89,19 @@ class SequenceWriter:
             self._plan = plan = Plan.of(steps, begun, steps + self.slots.size)
         return plan
 
-    def end_episodes(self, envs: NDArray[np.int64], finals: list[NDArray[Any]]) -> NDArray[np.int64]:
+    def end_episodes(self, envs: NDArray[np.int64], finals: list[NDArray[np.uint8]]) -> NDArray[np.int64]:
         """End the open episodes of ``envs`` (int64[n]) as truncated; keys of the sequences complete by that.
 
         Args:
             envs: environments with an open episode.
-            finals: leaves ``[n, ...]`` of the final observations.
+            finals: bytes of the leaves of the final observations.
         """
         weight = float(self._table.weights_of(None)[0])
-        observations, numbers = self._storage.as_bytes(finals), np.arange(len(envs))
+        numbers = np.arange(len(envs))
         self.is_writing = True
         rows, keys = end_episodes(
             self._lengths, self._storage.rings, tuple(self._table.slots), self._open, envs, weight
         )
-        self._storage.put_observations(rows, observations, numbers, len(numbers))
+        self._storage.put_observations(rows, finals, numbers, len(numbers))
         self.is_writing = False
         return keys

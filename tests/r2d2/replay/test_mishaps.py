@@ -14,6 +14,7 @@ from gymnasium import spaces
 from replay_oracle import Play, assert_same
 
 from r2d2.replay import SequenceGeometry, SequenceReplay, sequences
+from r2d2.replay import spaces as checking_spaces
 from r2d2.replay import steps as checking
 from r2d2.replay.sequences import SequenceTable
 from r2d2.replay.storage import StepStorage
@@ -97,7 +98,7 @@ def assert_equal(one: SequenceReplay, other: SequenceReplay) -> None:
         np.testing.assert_array_equal(mine[name], theirs[name], err_msg=name)
 
 
-@pytest.mark.parametrize(("owner", "name"), [(StepStorage, "as_bytes"), (checking, "rows_of"), (Plan, "of")])
+@pytest.mark.parametrize(("owner", "name"), [(checking_spaces, "as_bytes"), (checking, "rows_of"), (Plan, "of")])
 def test_steps_for_which_there_is_no_memory_change_nothing(
     owner: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
