@@ -27,12 +27,23 @@ _Result = TypeVar("_Result")
 
 
 def _one_at_a_time(method: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """A method that waits until no other thread is in one: compiled code runs without the interpreter's lock."""
+    """A method that waits until no other thread is in one: compiled code runs without the interpreter's lock.
+
+    It refuses to be called from within another one, as a signal's handler might do: that one's work is half done.
+    """
 
     @wraps(method)
     def locked(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
-        with arguments[0]._lock:  # type: ignore[attr-defined]
-            return method(*arguments, **named)
+        replay: Any = arguments[0]
+        with replay._lock:
+            if replay._is_in_use:
+                name = method.__name__.lstrip("_")
+                raise RuntimeError(f"{name} was called from within another method of the same SequenceReplay")
+            replay._is_in_use = True
+            try:
+                return method(*arguments, **named)
+            finally:
+                replay._is_in_use = False
 
     return locked
 
@@ -94,6 +105,7 @@ class SequenceReplay:
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name}={value} must be a finite number, at least 0")
         self._lock = threading.RLock()
+        self._is_in_use = False
         self.geometry = geometry
         self.num_envs = num_envs
         self.capacity = rows_per_env * num_envs
@@ -161,7 +173,7 @@ class SequenceReplay:
             ValueError: wrong shape or structure, a value outside its space or not finite, a missing final
                 observation. Nothing has been changed then.
         """
-        given = (observation, action, reward, terminated, truncated, active, final_observation, state)
+        given = (observation, action, reward, terminated, truncated, state, final_observation, active)
         return self._add((self.num_envs,), given, priority)
 
     def add_many(
@@ -193,7 +205,8 @@ class SequenceReplay:
         lead = (len(reward), self.num_envs)
         if lead[0] == 0:
             return np.zeros(0, np.int64)
-        return self._add(lead, (observation, action, reward, terminated, truncated, active, final_observation, state))
+        given = (observation, action, reward, terminated, truncated, state, final_observation, active)
+        return self._add(lead, given)
 
     @_one_at_a_time
     def end_episodes(self, mask: ArrayLike, observation: Tree) -> NDArray[np.int64]:
@@ -310,13 +323,13 @@ class SequenceReplay:
         """
         snapshot.set_state(self, state)
 
+    @_one_at_a_time
     def _add(
         self, lead: tuple[int, ...], given: tuple[Any, ...], priority: ArrayLike | None = None
     ) -> NDArray[np.int64]:
         """Add steps whose arrays have the axes ``lead``; ``given``: arguments of `StepChecker.check`."""
-        with self._lock:
-            steps = self._checker.check(lead, self.writer.step, *given)
-            return self.writer.write(steps, self._check_priority(priority))
+        steps = self._checker.check(lead, self.writer.step, *given)
+        return self.writer.write(steps, self._check_priority(priority))
 
     def _check_priority(self, values: ArrayLike | None) -> NDArray[np.float64] | None:
         if values is None:

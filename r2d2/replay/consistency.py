@@ -5,9 +5,22 @@ from collections.abc import Iterator
 import numpy as np
 
 from r2d2.replay.geometry import SequenceGeometry
-from r2d2.replay.records import ENV, FINAL, FIRST, KEY, NO_KEY, NO_SLOT, SLOT_BITS, SLOT_MASK, TERMINATED, TRUNCATED
+from r2d2.replay.records import (
+    ENV,
+    EPISODE_START,
+    FINAL,
+    FIRST,
+    FIRST_STEP,
+    KEY,
+    NO_KEY,
+    NO_SLOT,
+    SLOT_BITS,
+    SLOT_MASK,
+    TERMINATED,
+    TRUNCATED,
+)
 from r2d2.replay.sequences import LARGEST_WEIGHT, SequenceTable
-from r2d2.replay.slots import NEWEST
+from r2d2.replay.slots import NEWEST, OLDEST
 from r2d2.replay.storage import StepStorage
 from r2d2.replay.writer import SequenceWriter
 
@@ -22,6 +35,7 @@ def inconsistencies(
     problems = list(_value_problems(storage, writer, table))
     problems += [p for env in range(storage.num_envs) for p in _ring_problems(storage, writer, env)]
     problems += [p for env in range(storage.num_envs) for p in _open_problems(writer, geometry, env)]
+    problems += [p for env in range(storage.num_envs) for p in _quiet_problems(storage, writer, table, geometry, env)]
     problems += _slot_problems(writer, table)
     problems += [p for slot in table.live_slots() for p in _sequence_problems(storage, table, geometry, slot)]
     problems += [p for env in range(storage.num_envs) for p in _order_problems(table, geometry, env)]
@@ -42,7 +56,7 @@ def _value_problems(storage: StepStorage, writer: SequenceWriter, table: Sequenc
         yield f"the largest priority is {table.largest_priority}"
     if not (table.tree.leaves <= LARGEST_WEIGHT).all():
         yield f"a weight is above {LARGEST_WEIGHT}"
-    if writer.is_writing:
+    if writer.writes:
         yield "an interrupt has cut short the writing of steps: rows may not be those of their sequences"
 
 
@@ -76,6 +90,20 @@ def _open_problems(writer: SequenceWriter, geometry: SequenceGeometry, env: int)
     expected = range(geometry.complete_by(step), geometry.begun_by(step))
     if (writer.slots[env] != NO_SLOT).nonzero()[0].tolist() != sorted(number % places for number in expected):
         yield f"environment {env}: the sequences begun and not complete are not {list(expected)}"
+
+
+def _quiet_problems(
+    storage: StepStorage, writer: SequenceWriter, table: SequenceTable, geometry: SequenceGeometry, env: int
+) -> Iterator[str]:
+    """No step of the open episode is passed by with which a sequence is complete or the oldest one is overwritten."""
+    step, start = int(writer.step[env]), int(writer.episode_start[env])
+    due = geometry.complete_by(step) * geometry.period + geometry.unroll_rows - 1 if step else 0
+    oldest = int(table.slots.ends[OLDEST, env])
+    if step and 0 <= oldest < len(table.entries):
+        needed = max(table.entries[oldest, FIRST_STEP] - 1, table.entries[oldest, EPISODE_START])
+        due = min(due, int(needed) + storage.rows_per_env - start)
+    if writer.quiet[env] > due:
+        yield f"environment {env}: step {due} would be passed by, though there is something to do with it"
 
 
 def _slot_problems(writer: SequenceWriter, table: SequenceTable) -> Iterator[str]:

@@ -31,7 +31,7 @@ from r2d2.replay.sum_tree import total_of
 NO_ACTION = -1
 """Previous action at an episode's first step, and in padding."""
 
-BUILT_ON = {"records.py": "1df071088303", "rows.py": "a1d2e8dfcc69", "sum_tree.py": "38e9454b1fad"}
+BUILT_ON = {"records.py": "1df071088303", "rows.py": "efb483b280bf", "sum_tree.py": "38e9454b1fad"}
 """Hashes of what is imported here: what is compiled is kept on disk for this file's text alone."""
 
 

@@ -33,7 +33,7 @@ def copy_rows(to: Any, rows: Any, values: Any, numbers: Any, count: int, nbytes:
 
 def as_bytes(values: NDArray[Any], dtype: Any) -> NDArray[np.uint8]:
     """An array at ``dtype`` as bytes, uint8[n]; a copy only where it must be one."""
-    if values.dtype != dtype or not values.flags.c_contiguous:
+    if values.dtype != dtype:
         values = np.ascontiguousarray(values, dtype)
     return values.ravel().view(_BYTES)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from r2d2.replay import trees
 from r2d2.replay.memory import aligned_zeros
 from r2d2.replay.records import COLUMNS, ENV, KEY, NEWER, NO_KEY, NO_SLOT, SLOT_MASK
-from r2d2.replay.rows import as_bytes, copy_rows
+from r2d2.replay.rows import copy_rows
 from r2d2.replay.slots import EVICTED, FREE, GIVEN, LIVE, OLDEST, Slots
 from r2d2.replay.sum_tree import SumTree, add_up
 from r2d2.replay.trees import Tree
@@ -48,6 +48,9 @@ class SequenceTable:
         num_envs: number of environments.
         slots: how many sequences to make room for at first.
         priority_exponent: sequences are drawn in proportion to ``priority ** priority_exponent``.
+
+    Raises:
+        TypeError: a leaf of the state is not of numbers.
     """
 
     def __init__(self, state_example: Tree, num_envs: int, slots: int, priority_exponent: float) -> None:
@@ -55,7 +58,10 @@ class SequenceTable:
         self.highest_priority = _highest(priority_exponent)
         """That can be given: the weight of a higher one would be too large."""
         self.state_example = state_example
-        self.states = [np.zeros((slots, *np.shape(s)), np.asarray(s).dtype) for s in trees.leaves(state_example)]
+        self.states = [
+            np.zeros((slots, *np.shape(leaf)), _dtype_of(leaf, name))
+            for name, leaf in trees.named_leaves(state_example, "state_example")
+        ]
         self._state_bytes = _bytes_of(self.states)
         self.tree = SumTree(slots)
         self.slots = Slots(
@@ -145,7 +151,10 @@ class SequenceTable:
         """Make room for half as many sequences again, at least 64."""
         old = len(self.entries)
         size = old + max(64, old // 2)
-        states = [np.concatenate([s, np.zeros((size - old, *s.shape[1:]), s.dtype)]) for s in self.states]
+        # Their own dtypes: where things are joined, foreign byte orders become native.
+        states = [np.zeros((size, *s.shape[1:]), s.dtype) for s in self.states]
+        for new, stored in zip(states, self.states, strict=True):
+            new[:old] = stored
         tree = self.tree.resized(size)
         entries, counts = _no_entries(size), self.slots.counts.copy()
         entries[:old] = self.entries
@@ -204,6 +213,13 @@ class SequenceTable:
         return np.flatnonzero(self.keys != NO_KEY)
 
 
+def _dtype_of(leaf: Any, name: str) -> np.dtype[Any]:
+    dtype = np.asarray(leaf).dtype
+    if dtype.kind not in "biufc":
+        raise TypeError(f"{name} has dtype {dtype}, must be of numbers; give () where there is no recurrent state")
+    return dtype
+
+
 def _highest(priority_exponent: float) -> float:
     """The highest priority whose weight is not too large."""
     with np.errstate(over="ignore"):
@@ -213,7 +229,7 @@ def _highest(priority_exponent: float) -> float:
 
 def _bytes_of(states: list[NDArray[Any]]) -> list[tuple[NDArray[np.uint8], int]]:
     """The same memory, and how many bytes of it are one state."""
-    return [(as_bytes(stored, stored.dtype), stored.nbytes // len(stored)) for stored in states]
+    return [(stored.reshape(-1).view(np.uint8), stored.nbytes // len(stored)) for stored in states]
 
 
 def _no_entries(slots: int) -> NDArray[np.int64]:

@@ -105,6 +105,8 @@ class Leaf:
 
 
 def _brief(bound: NDArray[Any]) -> str:
+    if not bound.size:
+        return "none"
     least, most = bound.min(), bound.max()
     return str(least) if least == most else f"{least} to {most}, by element"
 
@@ -166,6 +168,9 @@ class ObservationSpec:
         return trees.build(self.tree, parts)
 
 
+_LARGEST_INT64 = np.uint64(np.iinfo(np.int64).max)
+
+
 class ActionSpec:
     """Actions of a Discrete or MultiDiscrete space as indices ``0 .. count - 1`` and back.
 
@@ -179,7 +184,7 @@ class ActionSpec:
             self._shape: tuple[int, ...] = ()
         elif isinstance(space, spaces.MultiDiscrete):
             self._sizes = tuple(int(n) for n in np.asarray(space.nvec).reshape(-1))
-            self._start = np.asarray(space.start).reshape(-1)
+            self._start = np.asarray(space.start).astype(np.int64).reshape(-1)
             self._shape = tuple(space.shape)
         else:
             raise TypeError(
@@ -205,7 +210,8 @@ class ActionSpec:
     def to_index(self, action: Any, lead: tuple[int, ...]) -> NDArray[np.int64]:
         """Indices ``int64[batch]`` of actions ``[*lead]`` (Discrete) or ``[*lead, *shape]`` (MultiDiscrete).
 
-        The axes of ``lead`` become one. Of an action outside the space it is outside ``0 .. count - 1``.
+        The axes of ``lead`` become one. An action outside the space is not refused here, see `r2d2.replay.survey`: its
+        index is outside ``0 .. count - 1``.
 
         Raises:
             TypeError: actions are not integers.
@@ -214,6 +220,8 @@ class ActionSpec:
         array = trees.as_array(action, "action")
         if array.dtype.kind not in "iu":
             raise TypeError(f"action has dtype {array.dtype}, must be an integer type")
+        if array.dtype == np.uint64:
+            array = np.minimum(array, _LARGEST_INT64)
         if array.shape != lead + self._shape:
             raise ValueError(f"action has shape {array.shape}, must be {lead + self._shape}")
         if not self._shape:

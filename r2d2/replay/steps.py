@@ -86,9 +86,9 @@ class StepChecker:
         reward: ArrayLike,
         terminated: ArrayLike,
         truncated: ArrayLike,
-        active: ArrayLike | None,
-        final_observation: Tree | None,
         state: Tree,
+        final_observation: Tree | None,
+        active: ArrayLike | None,
     ) -> Steps:
         """Steps whose arrays have the axes ``lead``, which become one.
 

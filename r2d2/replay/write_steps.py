@@ -52,7 +52,7 @@ class Plan(NamedTuple):
     """Row of each final observation."""
     begun: Any
     """Slot of each sequence that has begun."""
-    states: Any
+    begun_with: Any
     """Number of the state that is kept for it."""
     keys: Any
     """Of the sequences complete, in the order of their completion."""
@@ -77,7 +77,7 @@ def write_steps(
     truncated: Any,
     active: Any,
     kept: Any,
-    states: Any,
+    kept_states: Any,
     weights: Any,
     plan: Any,
 ) -> tuple[int, int, int, int, int]:
@@ -95,7 +95,7 @@ def write_steps(
         terminated, truncated: bool[n]
         active: bool[n], False where no step was made; empty: all were.
         kept: int64[k], the steps whose states are kept, see `r2d2.replay.survey`.
-        states: int64[k], numbers of these states.
+        kept_states: int64[k], numbers of these states.
         weights: float64[num_envs] or float64[1], with which sequences enter.
         plan: `Plan` as a plain tuple, with room enough; written to.
 
@@ -122,7 +122,7 @@ def write_steps(
                 beyond = _begin(lengths, free, counts, open_slots, env, step, begun, m)
                 if beyond < 0:
                     break
-                begun_with[m:beyond] = states[next_kept]
+                begun_with[m:beyond] = kept_states[next_kept]
                 m = beyond
                 next_kept += 1
                 if step == 0:

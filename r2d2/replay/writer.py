@@ -34,9 +34,11 @@ class SequenceWriter:
         """Position of the open episode's first step."""
         self.slots = np.full((n, geometry.most_open), NO_SLOT, np.int64)
         """Where in the table the states of the sequences begun and not complete are; see `Open`."""
-        self.is_writing = False
-        """Whether steps are being written; between two calls, that an interrupt has cut one of them short."""
-        self._open = tuple(Open(self.step, self.episode_start, self.slots, np.zeros(n, np.int64)))
+        self.writes = 0
+        """Begun and not ended; between two calls, those that an interrupt has cut short."""
+        self.quiet = np.zeros(n, np.int64)
+        """See `Open`."""
+        self._open = tuple(Open(self.step, self.episode_start, self.slots, self.quiet))
         # A step may take two rows, and what is written at once may not lap itself.
         self._most = n * max(1, min(storage.rows_per_env // 2 - 1, MOST_STEPS // n))
         # All sequences whose burn-in reaches back to an episode's first step begin with it.
@@ -62,7 +64,7 @@ class SequenceWriter:
         ended = written_to = 0
         while written_to < count:
             end = min(count, written_to + self._most)
-            self.is_writing = True
+            self.writes += 1
             written_to, active, ends, begun, complete = write_steps(
                 self._lengths, storage.rings, tuple(table.slots), self._open, written_to, end, *own
             )
@@ -71,8 +73,8 @@ class SequenceWriter:
                 storage.put_observations(plan.final_rows, steps.finals, np.arange(ended, ended + ends), ends)
                 ended += ends
             if begun:
-                table.put_states(plan.begun, steps.states, plan.states, begun)
-            self.is_writing = False
+                table.put_states(plan.begun, steps.states, plan.begun_with, begun)
+            self.writes -= 1
             keys.append(plan.keys[:complete].copy())
             if written_to < end:
                 table.grow()
@@ -98,10 +100,10 @@ class SequenceWriter:
         """
         weight = float(self._table.weights_of(None)[0])
         numbers = np.arange(len(envs))
-        self.is_writing = True
+        self.writes += 1
         rows, keys = end_episodes(
             self._lengths, self._storage.rings, tuple(self._table.slots), self._open, envs, weight
         )
         self._storage.put_observations(rows, finals, numbers, len(numbers))
-        self.is_writing = False
+        self.writes -= 1
         return keys

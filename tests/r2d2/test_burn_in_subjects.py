@@ -44,7 +44,8 @@ class TestStepsAreMade:
         leaves = []
         for t in range(6):
             observation = keras.tree.map_structure(lambda leaf, t=t: leaf[:, t], subject.steps.observation)
-            leaves.append(network.observation_spec.check(observation, (4,)))  # inside the spaces
+            network.observation_spec.check(observation, (4,))  # inside the spaces
+            leaves.append(keras.tree.flatten(observation))
         assert all(np.abs(leaf.astype(float)).max() <= 1000 for leaf in leaves[0])
         for leaf in zip(*leaves, strict=True):
             assert np.ptp(np.stack(leaf)) > 0

@@ -644,6 +644,24 @@ def test_no_whole_number_outside_a_box_of_bytes_is_taken(low: int, high: int, va
     )
 
 
+@pytest.mark.parametrize(
+    "space", [spaces.Discrete(5, start=-3), spaces.Discrete(5), spaces.MultiDiscrete([5, 2], start=[-3, 0])], ids=str
+)
+@pytest.mark.parametrize("action", [2**64 - 2, 2**63, 2**63 - 1, 5])
+def test_no_unsigned_action_is_taken_for_a_negative_one(space: Any, action: int) -> None:
+    replay = SequenceReplay(spaces.Discrete(2), space, (), GEOMETRY, capacity=30)
+    given = np.full((1, *space.shape), action, np.uint64)
+    assert_refused(replay, lambda: replay.add([0], given, [0.0], [False], [False], ()), ValueError, "is outside")
+
+
+@pytest.mark.parametrize(
+    ("example", "name"), [(None, "state_example"), ({"h": np.zeros(2), "c": None}, r"state_example\['c'\]")]
+)
+def test_a_state_that_is_not_of_numbers_is_refused(example: Any, name: str) -> None:
+    with pytest.raises(TypeError, match=rf"{name} has dtype object, must be of numbers; give \(\) where"):
+        SequenceReplay(spaces.Discrete(2), spaces.Discrete(2), example, GEOMETRY, capacity=30)
+
+
 def test_get_refuses_a_key_of_a_slot_beyond_the_last() -> None:
     replay = replay_in_use()
     key = len(replay.table.keys)

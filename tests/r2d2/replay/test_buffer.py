@@ -241,6 +241,7 @@ class TestActions:
             spaces.MultiDiscrete([20, 20], dtype=np.int8),
             spaces.MultiDiscrete([3, 4, 2]),
             spaces.MultiDiscrete([3, 4], start=[-2, 7], dtype=np.int32),
+            spaces.MultiDiscrete([3, 4], start=[0, 2**40], dtype=np.uint64),
             spaces.MultiDiscrete([[2, 2], [2, 3]]),
         ],
         ids=str,

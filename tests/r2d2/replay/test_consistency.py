@@ -245,7 +245,8 @@ DAMAGE: dict[str, tuple[Callable[[SequenceReplay], None], str]] = {
         "a stored state is not finite",
     ),
     "more keys than there can be": (run("table.slots.counts[2] = 2**40"), "the next key is numbered 1099511627776"),
-    "steps half written": (run("writer.is_writing = True"), "an interrupt has cut short the writing of steps"),
+    "steps half written": (run("writer.writes = 1"), "an interrupt has cut short the writing of steps"),
+    "a step that is passed by": (run("writer.quiet[0] += 1"), "would be passed by, though there is something to do"),
     # Priorities
     "a weight whose sums would be infinite": (
         run("tree.set(np.array([table.queue(0)[0]]), 1e300)"),

@@ -41,9 +41,9 @@ def failing(error: type[BaseException], function: Callable[..., Any], at_call: i
 @pytest.mark.parametrize(
     ("owner", "name", "at_call"),
     [
-        (np, "concatenate", 1),  # the first leaf of the states
-        (np, "concatenate", 2),
-        (np, "concatenate", 3),  # the free slots
+        (np, "zeros", 1),  # the first leaf of the states
+        (np, "zeros", 2),
+        (np, "concatenate", 1),  # the free slots
         (SumTree, "resized", 1),
         (sequences, "_no_entries", 1),
         (sequences, "Slots", 1),
@@ -93,7 +93,11 @@ def make(num_envs: int = 1, capacity: int = 200) -> SequenceReplay:
 
 
 def assert_equal(one: SequenceReplay, other: SequenceReplay) -> None:
-    mine, theirs = one.get_state(), other.get_state()
+    assert_equal_states(one.get_state(), other.get_state())
+
+
+def assert_equal_states(mine: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
+    assert set(mine) == set(theirs)
     for name in mine:
         np.testing.assert_array_equal(mine[name], theirs[name], err_msg=name)
 
@@ -122,7 +126,51 @@ def test_steps_that_an_interrupt_has_cut_short_are_named(owner: Any, monkeypatch
         patched.setattr(*owner, failing(KeyboardInterrupt, getattr(*owner)))
         with pytest.raises(KeyboardInterrupt):
             replay.add_many(**steps(20))
+    replay.add_many(**steps(20))
     assert any("an interrupt has cut short" in problem for problem in replay.check_consistency())
+
+
+class Meddler:
+    """An array that, when it is read, calls the replay that reads it."""
+
+    def __init__(self, array: np.ndarray, call: Callable[[], Any]) -> None:
+        self.array, self.call = array, call
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        self.call()
+        return self.array
+
+
+@pytest.mark.parametrize("name", ["observation", "action", "reward", "terminated", "state"])
+@pytest.mark.parametrize("call", ["add_many", "end_episodes", "sample", "get_state"])
+def test_a_call_from_within_another_is_refused(name: str, call: str) -> None:
+    replay = make()
+    replay.add_many(**steps(20))
+    before = replay.get_state()
+    given = steps(3)
+    calls = {
+        "add_many": lambda: replay.add_many(**given),
+        "end_episodes": lambda: replay.end_episodes([True], np.zeros((1, 3), np.uint8)),
+        "sample": lambda: replay.sample(2),
+        "get_state": replay.get_state,
+    }
+    add = replay.add if name == "reward" else replay.add_many  # `add_many` reads its rewards before anything else
+    arguments = {key: array[0] for key, array in given.items()} if name == "reward" else given
+    with pytest.raises(RuntimeError, match="was called from within another method of the same SequenceReplay"):
+        add(**arguments | {name: Meddler(arguments[name], calls[call])})
+    assert_equal_states(before, replay.get_state())
+    replay.add_many(**given)
+    assert replay.check_consistency() == []
+
+
+def test_more_environments_than_steps_written_at_once() -> None:
+    num_envs = MOST_STEPS + 1
+    replay, other = make(num_envs, 10 * num_envs), make(num_envs, 10 * num_envs)
+    given = steps(6, num_envs)
+    replay.add_many(**given)
+    for t in range(6):
+        other.add(**{name: array[t] for name, array in given.items()})
+    assert_equal(replay, other)
 
 
 @pytest.fixture
@@ -219,6 +267,33 @@ def test_spaces_of_any_dtype(dtype: str) -> None:
     assert (replay.get(replay.keys()).unroll.observation[:, 0] == 7).all()
     with pytest.raises(ValueError, match="must be at most 9"):
         replay.add_many(**steps(8, observation=np.full((8, 1, 2), 10, dtype)))
+
+
+def test_observations_of_no_numbers() -> None:
+    space = spaces.Dict({"none": spaces.Box(0, 5, (0,), np.int64), "some": spaces.Discrete(3)})
+    replay, other = (
+        SequenceReplay(space, spaces.Discrete(4), STATE, SequenceGeometry(1, 3, 1, 1), capacity=50) for _ in range(2)
+    )
+    some = np.arange(8)[:, None] % 3
+    replay.add_many(**steps(8, observation={"none": np.zeros((8, 1, 0), np.int64), "some": some}))
+    other.set_state(replay.get_state())
+    assert_equal(replay, other)
+    assert other.get(other.keys()).unroll.observation["none"].shape[2:] == (0,)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">i2", "<f8"])
+def test_states_of_any_dtype_in_a_table_that_grows(dtype: str) -> None:
+    replay = SequenceReplay(spaces.Discrete(3), spaces.Discrete(2), np.zeros(1, dtype), SHORT_EPISODES, capacity=400)
+    slots = len(replay.table.keys)
+    keys = []
+    for t in range(150):
+        state = np.full((1, 1), t + 1, dtype)
+        keys += replay.add([0], [0], [0.0], [True], [False], state, final_observation=[0]).tolist()
+    assert len(replay.table.keys) > slots
+    assert replay.get(keys).state[:, 0].tolist() == list(range(1, 151))
+    other = SequenceReplay(spaces.Discrete(3), spaces.Discrete(2), np.zeros(1, dtype), SHORT_EPISODES, capacity=400)
+    other.set_state(replay.get_state())
+    assert other.get(keys).state[:, 0].tolist() == list(range(1, 151))
 
 
 def test_no_index_is_out_of_bounds(tmp_path: Path) -> None:
