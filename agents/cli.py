@@ -182,5 +182,5 @@ def _unknown(arguments: Sequence[str], names: Sequence[str]) -> str:
             "switched on or off has none; see --help"
         )
     name = mistyped.partition("=")[0]
-    close = difflib.get_close_matches(name.replace("_", "-"), options, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name.replace("_", "-"), options, n=1, cutoff=0.7)
     return f"unknown option {name}" + (f"; did you mean {close[0]}?" if close else "; see --help")

@@ -62,6 +62,7 @@ class RunConsole:
         self._report: Report | None = None
         self._reports: deque[Report] = deque(maxlen=_REPORTS_FOR_TIME_LEFT)
         self._evaluation: Evaluation | None = None
+        self._has_warned = False
         self._next_refresh = float("inf")
         self._next_line = 0.0
         self.has_started = False
@@ -118,6 +119,12 @@ class RunConsole:
         if evaluation.best:
             line.append("  best so far", style="green")
         self._say(line)
+        if evaluation.cut and not self._has_warned:
+            self._has_warned = True
+            self._say(
+                f"{_episodes(evaluation.cut)} did not end and had to be cut, which takes long: give the environment a "
+                "limit, such as --env-args max_episode_steps=500"
+            )
         if self._live is not None:
             self._refresh()
 

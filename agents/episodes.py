@@ -118,9 +118,10 @@ class EpisodeStream:
             actions: batch of the action space, [N] or [N, ...]; those of rows about to be reset are ignored.
 
         Raises:
-            ValueError: `actions` has the wrong shape (nothing has happened then), a reward is not finite, or the
+            ValueError: `actions` has the wrong shape (nothing has happened then), or the
                 environments do not keep to their autoreset mode.
-            EnvironmentFailure: an environment raised, its process died, or the time limit passed.
+            EnvironmentFailure: an environment raised, its process died, the time limit passed, or a reward is not
+                finite.
             RuntimeError: the stream is closed.
         """
         if self._failure is not None:
@@ -166,7 +167,7 @@ class EpisodeStream:
             active = np.ones(self.num_envs, np.bool_)
         if np.count_nonzero(np.isfinite(reward)) != self.num_envs:
             row = int(np.flatnonzero(~np.isfinite(reward))[0])
-            raise ValueError(f"environment row {row} gave reward={reward[row]}, which must be finite")
+            raise EnvironmentFailure(f"environment row {row} gave reward={reward[row]}, which must be finite", (row,))
 
         final_observation = observation
         any_ended = np.count_nonzero(ended) > 0

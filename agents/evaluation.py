@@ -29,6 +29,8 @@ class EvaluationResult(NamedTuple):
 
     returns: NDArray[np.float64]
     lengths: NDArray[np.int64]
+    cut: int
+    """How many of them were cut after `LONGEST_EPISODE` steps."""
 
 
 class Evaluator:
@@ -70,6 +72,7 @@ def play(
     quota[: episodes % envs.num_envs] += 1
     returns: list[float] = []
     lengths: list[int] = []
+    cut = 0
     running, steps = np.zeros(envs.num_envs), np.zeros(envs.num_envs, np.int64)
     actor.refresh()
     with EpisodeStream(envs, seed=seed) as stream:
@@ -85,13 +88,14 @@ def play(
             returns.extend(running[endless].tolist())
             lengths.extend(steps[endless].tolist())
             quota[endless] = 0
+            cut += int(endless.sum())
             running[result.finished.rows] = steps[result.finished.rows] = 0
             for row, value, length in zip(*result.finished, strict=True):
                 if quota[row]:
                     quota[row] -= 1
                     returns.append(float(value))
                     lengths.append(int(length))
-    return EvaluationResult(np.array(returns), np.array(lengths))
+    return EvaluationResult(np.array(returns), np.array(lengths), cut)
 
 
 def evaluate_run(

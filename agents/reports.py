@@ -56,6 +56,8 @@ class Evaluation(NamedTuple):
     episodes: int
     best: bool
     """Whether these are the best weights so far."""
+    cut: int = 0
+    """Episodes that were cut because they did not end."""
 
 
 class Summary(NamedTuple):

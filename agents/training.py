@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from agents.acting import Actor, epsilon_greedy, epsilon_ladder
 from agents.config import Config
+from agents.env_failures import EnvironmentFailure
 from agents.episodes import EpisodeStream, StepResult
 from agents.evaluation import Evaluator
 from agents.interrupt import Interrupt
@@ -22,7 +23,7 @@ from agents.stopwatch import Stopwatch
 from r2d2.learner import DivergenceError, Learner, Update
 from r2d2.network import count_parameters
 from r2d2.replay import Batch
-from r2d2.replay.spaces import ActionSpec
+from r2d2.replay.spaces import ActionSpec, OutsideSpaceError
 from r2d2.reward_scale import RewardScale
 from r2d2.staleness import staleness
 from r2d2.weights import save_weights
@@ -45,7 +46,7 @@ def train(config: Config, run_dir: Path | None = None, observers: Sequence[Obser
 
     Raises:
         ValueError: the environment cannot be made, or its spaces are not supported.
-        EnvironmentFailure: an environment failed; the last weights have been saved.
+        EnvironmentFailure: an environment failed, or gave what is not in its space; the last weights have been saved.
         DivergenceError: the loss is not finite any more; the last weights have been saved.
     """
     return Trainer(config, run_dir, observers).run()
@@ -155,6 +156,20 @@ class Trainer:
             action = self._action_spec.from_index(index)
             result = stream.step(action)
         with watch.part("replay" if self.env_steps else "compilation"):
+            self._store(observation, action, result, state)
+        with watch.part("acting"):
+            self._actor.took(index, result.reward)
+        if self.config.normalize_rewards:
+            with watch.part("learning"):
+                self._normalize(result)
+        self.env_steps += int(result.active.sum())
+        self._episodes += len(result.finished.rows)
+        self._returns.extend(result.finished.returns.tolist())
+        self._lengths.extend(result.finished.lengths.tolist())
+
+    def _store(self, observation: Any, action: Any, result: StepResult, state: Any) -> None:
+        """Add a step of every environment to the replay, which looks whether it is fit for it."""
+        try:
             self.replay.add(
                 observation,
                 action,
@@ -165,15 +180,8 @@ class Trainer:
                 final_observation=result.final_observation,
                 active=result.active,
             )
-        with watch.part("acting"):
-            self._actor.took(index, result.reward)
-        if self.config.normalize_rewards:
-            with watch.part("learning"):
-                self._normalize(result)
-        self.env_steps += int(result.active.sum())
-        self._episodes += len(result.finished.rows)
-        self._returns.extend(result.finished.returns.tolist())
-        self._lengths.extend(result.finished.lengths.tolist())
+        except OutsideSpaceError as error:
+            raise EnvironmentFailure(f"environment row {error.env} broke its word: {error}", (error.env,)) from error
 
     def _normalize(self, result: StepResult) -> None:
         """Count the rewards, and scale all by what they now say if that has changed noticeably."""
@@ -241,7 +249,7 @@ class Trainer:
             episodes, self._evaluation_seed + 1000 * self._evaluations, self._interrupt.check
         )
         mean, std = float(result.returns.mean()), float(result.returns.std())
-        return Evaluation(self.env_steps, self.learner.updates, mean, std, len(result.returns), False)
+        return Evaluation(self.env_steps, self.learner.updates, mean, std, len(result.returns), False, result.cut)
 
     def _report(self) -> None:
         steps, updates, seconds = self._reported

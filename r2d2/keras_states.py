@@ -238,7 +238,10 @@ def state_variables(model: Any) -> dict[str, list[Any]]:
             name, number = f"{layer.name}:{number}", number + 1
         found[name] = tf.nest.flatten(layer.states)
     if not found:
-        raise ValueError(f"model {getattr(model, 'name', model)!r} has no layer with stateful=True")
+        raise ValueError(
+            f"model {getattr(model, 'name', model)!r} has no layer with stateful=True, which keeps its states; "
+            "a network that hands them in and out is for r2d2.SupportsBurnIn"
+        )
     return found
 
 

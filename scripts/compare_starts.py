@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,7 @@ from agents.presets import preset
 DESCRIPTION = """\
 Train on the alphabet from stored and from zero states, and draw both curves.
 
-Only the first of 25 letters is shown; sequences of 6 trained steps follow a burn-in of 3.
+Only the first of 25 letters is shown; sequences of 6 trained steps follow a burn-in of 3. Ten runs of a minute or so.
 """
 NAMES = {
     "stored_with_burn_in": "stored state, burn-in of 3",
@@ -34,8 +35,8 @@ class Options:
     """Runs of each curve."""
     total_steps: int = 25_000
     """Environment steps of a run."""
-    out_dir: Path = Path("runs/compare_starts")
-    """Folder of the runs and of the picture."""
+    out_dir: Path | None = None
+    """Folder of the runs and of the picture. Default: a new one in runs/compare_starts, named by date and time."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,26 +64,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stop_when_solved=False,
     )
     set_threads(base)
+    out_dir = options.out_dir or Path("runs/compare_starts", f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
     curves: dict[str, list[RunHistory]] = {}
     for start in options.starts:
         for seed in options.seeds:
             config = replace(base, sequence_start=start, seed=seed)
             try:
-                folder = RunFolder(options.out_dir / start / f"seed{seed}", config)
+                folder = RunFolder(out_dir / start / f"seed{seed}", config)
             except ValueError as error:
                 raise cli.BadInput(cli.in_one_line(error)) from error
             with folder:
                 summary = train(config, folder.path, [folder])
-            solved = summary.solved_at_env_steps
+            solved, was_interrupted = summary.solved_at_env_steps, summary.stopped_because == "interrupted"
             print(
                 f"{NAMES[start]}, seed {seed}: best {summary.evaluation_return_mean:.3f}, "
-                f"last {summary.last_return_mean:.3f}, 0.9 {f'at {solved:,} steps' if solved else 'not reached'}",
+                f"last {summary.last_return_mean:.3f}, 0.9 {f'at {solved:,} steps' if solved else 'not reached'}"
+                f"{f'; interrupted after {summary.env_steps:,} steps' if was_interrupted else ''}",
                 flush=True,
             )
             curves.setdefault(NAMES[start], []).append(load_history(folder.path))
-            if summary.stopped_because == "interrupted":
+            if was_interrupted:
                 return cli.INTERRUPTED
-    picture = options.out_dir / "compare_starts.png"
+    picture = out_dir / "compare_starts.png"
     curves_picture(picture, curves, title="The alphabet from memory: what the stored state is for")
     print(f"picture: {picture}")
     return 0

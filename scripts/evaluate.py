@@ -1,6 +1,8 @@
 """Evaluate a trained agent: python scripts/evaluate.py RUN_DIR. Options: --help."""
 
+import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +10,15 @@ from typing import Annotated, Any, Literal
 
 # The packages beside this script are used, installed or not, from whichever folder it is run.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# A module that registers an environment of yours is found in the folder from which it is run.
+sys.path.append(os.getcwd())
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from agents import cli
 from agents.config import Config
 
+SECONDS_PER_FRAME = 0.1
 DESCRIPTION = "Play greedy episodes with the weights that a run has kept, and say what they return."
 
 
@@ -117,9 +122,11 @@ def _render_mode(env_id: str) -> str:
 
 
 def _show(frame: Any) -> None:
-    """Print a frame of text; a window shows itself."""
+    """Print a frame of text, for long enough to be seen if somebody looks on; a window shows itself."""
     if isinstance(frame, str):
         print(frame, flush=True)
+        if sys.stdout.isatty():
+            time.sleep(SECONDS_PER_FRAME)
 
 
 if __name__ == "__main__":

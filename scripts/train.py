@@ -1,5 +1,6 @@
 """Train an agent: python scripts/train.py --env-id r2d2/TMaze-v0. Options: --help."""
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -7,6 +8,8 @@ from pathlib import Path
 
 # The packages beside this script are used, installed or not, from whichever folder it is run.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# A module that registers an environment of yours is found in the folder from which it is run.
+sys.path.append(os.getcwd())
 
 from agents import cli
 from agents.config import Config
@@ -59,7 +62,7 @@ def main() -> int:
         folder = RunFolder(None if config.out_dir is None else Path(config.out_dir), config)
     except ValueError as error:
         raise cli.BadInput(cli.in_one_line(error)) from error
-    evaluate = shlex.join(["python", str(Path(sys.argv[0]).with_name("evaluate.py")), str(folder.path)])
+    evaluate = shlex.join([sys.executable, str(Path(sys.argv[0]).with_name("evaluate.py")), str(folder.path)])
     console = RunConsole(folder.path, next_command=evaluate)
     try:
         with folder, console:

@@ -14,7 +14,7 @@ from r2d2.replay import snapshot, trees
 from r2d2.replay.batch import Batch, BatchGatherer, Inputs
 from r2d2.replay.consistency import inconsistencies
 from r2d2.replay.geometry import SequenceGeometry
-from r2d2.replay.limits import within
+from r2d2.replay.limits import whole, within
 from r2d2.replay.sequences import LARGEST_WEIGHT, SequenceTable
 from r2d2.replay.spaces import ActionSpec, ObservationSpec
 from r2d2.replay.steps import StepChecker, flags
@@ -87,9 +87,7 @@ class SequenceReplay:
         importance_exponent: float = 0.6,
         seed: int = 0,
     ) -> None:
-        for whole_name, whole in (("capacity", capacity), ("num_envs", num_envs)):
-            if isinstance(whole, bool) or not isinstance(whole, int):
-                raise TypeError(f"{whole_name}={whole!r} must be an integer")
+        capacity, num_envs = whole(capacity, "capacity"), whole(num_envs, "num_envs")
         if num_envs < 1:
             raise ValueError(f"num_envs={num_envs} must be at least 1")
         rows_per_env = capacity // num_envs
@@ -230,10 +228,11 @@ class SequenceReplay:
         """Draw ``batch_size`` sequences, with replacement.
 
         Raises:
-            ValueError: ``batch_size`` is less than 1.
+            TypeError: ``batch_size`` is not whole.
+            ValueError: it is less than 1.
             RuntimeError: no sequence is complete yet, or all priorities are zero.
         """
-        if batch_size < 1:
+        if whole(batch_size, "batch_size") < 1:
             raise ValueError(f"batch_size={batch_size} must be at least 1")
         if not self.can_sample():
             why = "all priorities are zero" if len(self) else "no sequence is complete yet"

@@ -37,6 +37,8 @@ from typing import NamedTuple
 
 from numba.extending import register_jitable
 
+from r2d2.replay.limits import whole
+
 
 class Window(NamedTuple):
     """One sequence of one episode, in steps counted from the episode's start."""
@@ -111,11 +113,10 @@ class SequenceGeometry:
 
     def __post_init__(self) -> None:
         for name, least in (("burn_in", 0), ("train_length", 1), ("overlap", 0), ("n_step", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name}={value!r} must be an integer")
+            value = whole(getattr(self, name), name)
             if value < least:
                 raise ValueError(f"{name}={value} must be at least {least}")
+            object.__setattr__(self, name, value)  # one of NumPy's becomes one of Python's
         if self.overlap >= self.train_length:
             raise ValueError(f"overlap={self.overlap} must be smaller than train_length={self.train_length}")
 

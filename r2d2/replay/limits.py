@@ -1,10 +1,22 @@
-"""Whether all numbers of an array are within limits: a check of every step that is added, so it must cost little."""
+"""Numbers within limits. Of arrays it is asked at every step that is added, so it must cost little."""
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+
+def whole(value: Any, name: str) -> int:
+    """A whole number of any type.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name}={value!r} must be an integer")
+    return int(value)
 
 
 def within(array: NDArray[Any], low: Any, high: Any) -> bool:

@@ -19,6 +19,18 @@ from r2d2.replay.rows import as_bytes, rows_of
 from r2d2.replay.trees import Tree
 
 
+class OutsideSpaceError(ValueError):
+    """An observation is not in its space.
+
+    Attributes:
+        env: number of the environment whose observation it is.
+    """
+
+    def __init__(self, message: str, env: int) -> None:
+        super().__init__(message)
+        self.env = env
+
+
 @dataclass(frozen=True)
 class Leaf:
     """One array of an observation: its place in the tree, shape, dtype, and bounds (None: no bound)."""
@@ -52,7 +64,7 @@ class Leaf:
             array = self._of_kind(array, name)
             limits = limits if array.dtype == self.dtype else None
         if limits is None or not (self._is_unlimited or within(array, *limits)):
-            self._compare(array, name)
+            self._compare(array, name, lead, rows)
         return as_bytes(array, self.dtype)
 
     def _of_kind(self, array: NDArray[Any], name: str) -> NDArray[Any]:
@@ -63,15 +75,23 @@ class Leaf:
             raise TypeError(f"{name} has dtype {array.dtype}, must be {self.dtype}")
         return self._rounded(array, name) if self.dtype.kind == "f" else array
 
-    def _compare(self, array: NDArray[Any], name: str) -> None:
-        """Refuse what is outside the bounds, and say which."""
+    def _compare(self, array: NDArray[Any], name: str, lead: tuple[int, ...], rows: NDArray[np.int64] | None) -> None:
+        """Refuse what is outside the bounds, and say where; arguments as in `check`."""
         # A comparison with NaN is false, so bounds refuse it too.
-        if self.low is not None and not (array >= self.low).all():
-            raise ValueError(f"{name} is outside its space: it must be at least {_brief(self.low)}")
-        if self.high is not None and not (array <= self.high).all():
-            raise ValueError(f"{name} is outside its space: it must be at most {_brief(self.high)}")
-        if self.low is None and self.high is None and self.dtype.kind == "f" and np.isnan(array).any():
-            raise ValueError(f"{name} is outside its space: it holds NaN")
+        not_numbers = np.isnan(array) if self.dtype.kind == "f" else np.zeros(array.shape, np.bool_)
+        for outside, must in (
+            (not_numbers, "it must not hold NaN"),
+            (self.low is not None and ~(array >= self.low), f"it must be at least {self.bounds[0]}"),
+            (self.high is not None and ~(array <= self.high), f"it must be at most {self.bounds[1]}"),
+        ):
+            if np.any(outside):
+                place = tuple(np.argwhere(outside)[0].tolist())
+                value = array[place]
+                if rows is not None:
+                    place = (*(int(part) for part in np.unravel_index(rows[place[0]], lead)), *place[1:])
+                raise OutsideSpaceError(
+                    f"{name} is outside its space: {must}; {name}{list(place)} is {value}", place[len(lead) - 1]
+                )
 
     @cached_property
     def _limits(self) -> tuple[Any, Any] | None:
@@ -127,7 +147,7 @@ def _leaf(space: spaces.Space[Any], path: str) -> Leaf:
     if isinstance(space, spaces.MultiDiscrete):
         return Leaf(path, tuple(space.shape), np.dtype(space.dtype), space.start, space.start + space.nvec - 1)
     raise TypeError(
-        f"observation_space{path} is a {type(space).__name__} space; supported are Box, Discrete, "
+        f"observation_space{path} is a {type(space).__name__}; supported are the spaces Box, Discrete, "
         "MultiBinary, MultiDiscrete, and Dict and Tuple of these"
     )
 

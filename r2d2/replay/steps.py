@@ -148,7 +148,7 @@ class StepChecker:
         for (name, shape, dtype, _), part in zip(self._state_leaves, parts, strict=True):
             array = trees.as_array(part, name)
             if array.shape != lead + shape:
-                raise ValueError(f"{name} has shape {array.shape}, must be {lead + shape}")
+                raise ValueError(f"{name} has shape {array.shape}, must be {lead + shape}: {_axes(lead, shape)}")
             if array.dtype != dtype:
                 raise TypeError(f"{name} has dtype {array.dtype}, must be {dtype}")
             in_place &= array.flags.c_contiguous
@@ -165,6 +165,10 @@ class StepChecker:
                 raise ValueError(f"{name} must be finite; it holds NaN or infinity")
             leaves.append(flat.view(_UINT8))
         return leaves, numbers
+
+
+def _axes(lead: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    return f"{'time, ' if len(lead) > 1 else ''}num_envs={lead[-1]}, and state_example's {shape}"
 
 
 def flags(values: ArrayLike, lead: tuple[int, ...], name: str) -> NDArray[np.bool_]:

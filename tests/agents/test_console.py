@@ -68,6 +68,17 @@ def told(console: RunConsole, *, solved_return: float | None = 0.95, end: Summar
         console.finished(summary() if end is None else end)
 
 
+def test_episodes_that_do_not_end_are_told_of_once() -> None:
+    file = io.StringIO()
+    console = RunConsole(None, file=file)
+    with console:
+        console.started(Config(), None, 1, 1)
+        for _ in range(2):
+            console.evaluated(Evaluation(1000, 0, 27_000.0, 0.0, 20, True, cut=20))
+        console.finished(summary())
+    assert file.getvalue().count("20 episodes did not end and had to be cut") == 1
+
+
 def test_elsewhere_than_in_a_terminal_lines_are_plain() -> None:
     file = io.StringIO()
     folder = Path("runs/r2d2/TMaze-v0/a [red] folder, whose name is longer than a line of a terminal would have room")

@@ -288,8 +288,9 @@ def test_an_interrupted_step_is_not_gone_on_with() -> None:
 def test_a_reward_that_is_not_finite_names_its_row(kind: str) -> None:
     with EpisodeStream(three(kind), seed=0) as stream:
         stream.step(np.array([1, 2, 3]))
-        with pytest.raises(ValueError, match="environment row 2 gave reward=inf, which must be finite") as caught:
+        with pytest.raises(EnvironmentFailure, match="environment row 2 gave reward=inf, which must be") as caught:
             stream.step(np.array([END, 2, INFINITE]))
+        assert caught.value.rows == (2,)
         expect_fenced(stream, caught.value)
 
 

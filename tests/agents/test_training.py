@@ -343,8 +343,10 @@ def test_an_interrupt_in_the_last_evaluation_keeps_the_ones_before():
 
 def test_an_evaluation_counts_the_episodes_it_played(monkeypatch):
     monkeypatch.setattr("agents.evaluation.LONGEST_EPISODE", 40)
-    summary = run(env_id="tests/Endless-v0", total_steps=30, evaluation_episodes=30, final_evaluation_episodes=30)[2]
+    options = {"total_steps": 30, "evaluation_episodes": 30, "final_evaluation_episodes": 30}
+    _, recorder, summary = run(env_id="tests/Endless-v0", **options)
     assert summary.evaluation_episodes == 20  # one by each of 20 environments, none of which ended
+    assert [evaluation.cut for evaluation in recorder.evaluations] == [20] * len(recorder.evaluations)
 
 
 def test_an_evaluation_does_not_wait_for_an_episode_that_never_ends(monkeypatch):
@@ -354,6 +356,7 @@ def test_an_evaluation_does_not_wait_for_an_episode_that_never_ends(monkeypatch)
     result = play(envs_, Actor(trainer.network, 3), ActionSpec(envs_.single_action_space), 6, seed=0)
     assert result.lengths.tolist() == [40, 40, 40]
     assert result.returns.tolist() == [820.0] * 3  # 1 + 2 + ... + 40
+    assert result.cut == 3
 
 
 def test_a_ring_too_short_to_always_hold_a_sequence_does_not_stop_the_run():

@@ -265,7 +265,10 @@ def test_a_run_in_a_pipe_leaves_its_results_and_no_noise(tmp_path: Path) -> None
     assert lines[0] == "r2d2/TMaze-v0, preset memory, seed 5"
     (folder,) = (tmp_path / "runs" / "r2d2" / "TMaze-v0").iterdir()
     assert f"  results in {folder.relative_to(tmp_path)}" in lines
-    assert lines[-1] == f"next            python {SCRIPT.with_name('evaluate.py')} {folder.relative_to(tmp_path)}"
+    assert (
+        lines[-1]
+        == f"next            {sys.executable} {SCRIPT.with_name('evaluate.py')} {folder.relative_to(tmp_path)}"
+    )
     names = {str(entry.relative_to(folder)).partition(".out.")[0] for entry in folder.rglob("*") if entry.is_file()}
     assert names == {
         "config.json",
@@ -280,6 +283,56 @@ def test_a_run_in_a_pipe_leaves_its_results_and_no_noise(tmp_path: Path) -> None
     assert (kinds.count("report"), kinds.count("evaluation")) == (4, 2)
     assert json.loads((folder / "config.json").read_text())["config"]["core_units"] == [8]
     assert json.loads((folder / "summary.json").read_text())["env_steps"] == 400
+
+
+RECALL = """
+import gymnasium
+import numpy as np
+
+class Recall(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self.observation(), {}
+
+    def step(self, action):
+        self.t += 1
+        return self.observation(), 1.0, self.t == 8, False, {}
+
+    def observation(self):
+        return np.full(2, BAD if self.t == 5 else 0.5, np.float32)
+
+gymnasium.register("Recall-v0", entry_point=Recall)
+"""
+
+
+def test_an_environment_of_the_readers_own_is_found_in_the_folder_they_are_in(tmp_path: Path) -> None:
+    (tmp_path / "recall.py").write_text("BAD = 0.5\n" + RECALL)
+    trained = run(*SMALL, "--env-id", "recall:Recall-v0", "--out-dir", "run", folder=tmp_path)
+    assert (trained.returncode, trained.stderr) == (0, "")
+    evaluated = subprocess.run(
+        [sys.executable, str(SCRIPT.with_name("evaluate.py")), "run", "--episodes", "2"],
+        cwd=tmp_path,
+        env=quiet_environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (evaluated.returncode, evaluated.stderr) == (0, "")
+    assert "mean 8, standard deviation 0" in evaluated.stdout
+
+
+def test_an_environment_that_leaves_its_space_is_named_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "recall.py").write_text("BAD = float('nan')\n" + RECALL)
+    result = run(*SMALL, "--env-id", "recall:Recall-v0", "--out-dir", "run", folder=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr == (
+        "error: environment row 0 broke its word: observation is outside its space: it must not hold NaN; "
+        "observation[0, 0] is nan\n"
+    )
 
 
 def test_a_diverging_run_says_so_in_one_line(tmp_path: Path) -> None:

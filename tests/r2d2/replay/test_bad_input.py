@@ -12,6 +12,7 @@ from gymnasium import spaces
 from replay_oracle import TERMINATED, Play, make_replay, read
 
 from r2d2.replay import SequenceGeometry, SequenceReplay
+from r2d2.replay.spaces import OutsideSpaceError
 
 NAN, INF = float("nan"), float("inf")
 GEOMETRY = SequenceGeometry(burn_in=1, train_length=2, overlap=1, n_step=1)
@@ -192,7 +193,7 @@ ADD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "NaN in an unbounded Box": (
         step(observation=observation(free=np.array([[0.0], [NAN]], np.float32))),
         ValueError,
-        r"observation\['free'\] is outside its space: it holds NaN",
+        r"observation\['free'\] is outside its space: it must not hold NaN",
     ),
     "a number that is infinite at the space's dtype": (
         step(observation=observation(free=np.array([[0.0], [1e300]]))),
@@ -642,6 +643,44 @@ def test_no_whole_number_outside_a_box_of_bytes_is_taken(low: int, high: int, va
         ValueError,
         "observation is outside its space",
     )
+
+
+@pytest.mark.parametrize(
+    ("changed", "message", "env"),
+    [
+        ({"observation": (1, 1, 0)}, r"at most 1.0; observation\[1, 1, 0\] is 3.0", 1),
+        ({"final_observation": (2, 0, 1)}, r"at most 1.0; final_observation\[2, 0, 1\] is 3.0", 0),
+    ],
+)
+def test_what_is_outside_its_space_is_named_by_its_place(changed: dict[str, Any], message: str, env: int) -> None:
+    space = spaces.Box(-1, 1, (2,), np.float32)
+    replay = SequenceReplay(space, spaces.Discrete(2), (), GEOMETRY, capacity=60, num_envs=2)
+    ended = np.array([[False] * 2] * 2 + [[True] * 2])
+    arrays = {name: np.zeros((3, 2, 2), np.float32) for name in ("observation", "final_observation")}
+    for name, place in changed.items():
+        arrays[name][place] = 3.0
+    first, last = arrays["observation"], arrays["final_observation"]
+    zeros = np.zeros((3, 2))
+
+    def add() -> None:
+        replay.add_many(first, zeros.astype(int), zeros, ended, zeros > 0, (), final_observation=last)
+
+    assert_refused(replay, add, OutsideSpaceError, message)
+    with pytest.raises(OutsideSpaceError) as caught:
+        add()
+    assert caught.value.env == env
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
+    geometry = SequenceGeometry(np.int64(1), np.int32(2), np.uint8(1))
+    assert geometry == GEOMETRY
+    assert {type(length) for length in geometry.lengths} == {int}
+    replay = SequenceReplay(
+        spaces.Discrete(2), spaces.Discrete(2), (), geometry, capacity=np.int64(30), num_envs=np.int64(1)
+    )
+    assert (replay.capacity, replay.num_envs) == (30, 1)
+    for size in (2.5, "4", True):
+        assert_refused(replay, lambda s=size: replay.sample(s), TypeError, f"batch_size={size!r} must be an integer")
 
 
 @pytest.mark.parametrize(
