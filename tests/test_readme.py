@@ -12,11 +12,11 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 
 
-def test_there_are_three_snippets_the_first_without_tensorflow():
-    assert ["keras" in snippet for snippet in SNIPPETS] == [False, True, True]
+def test_there_are_four_snippets_the_first_without_tensorflow():
+    assert ["keras" in snippet or "agents" in snippet for snippet in SNIPPETS] == [False, True, True, True]
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=["replay", "keras", "check"])
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=["replay", "keras", "check", "train"])
 def test_each_snippet_runs_as_it_stands(snippet, tmp_path):
     result = subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
