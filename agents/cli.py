@@ -174,7 +174,7 @@ def _without_box(text: str) -> str:
 
 def _unknown(arguments: Sequence[str], names: Sequence[str]) -> str:
     """What is wrong with the first of ``arguments``, none of which is known, and what may have been meant."""
-    options = ["--" + name.replace("_", "-") for name in names]
+    options = [name.replace("_", "-") for name in names]
     mistyped = next((argument for argument in arguments if argument.startswith("-")), None)
     if mistyped is None:
         return (
@@ -182,5 +182,5 @@ def _unknown(arguments: Sequence[str], names: Sequence[str]) -> str:
             "switched on or off has none; see --help"
         )
     name = mistyped.partition("=")[0]
-    close = difflib.get_close_matches(name.replace("_", "-"), options, n=1, cutoff=0.7)
-    return f"unknown option {name}" + (f"; did you mean {close[0]}?" if close else "; see --help")
+    close = difflib.get_close_matches(name.strip("-").replace("_", "-"), options, n=1, cutoff=0.7)
+    return f"unknown option {name}" + (f"; did you mean --{close[0]}?" if close else "; see --help")

@@ -29,7 +29,7 @@ class EvaluationResult(NamedTuple):
 
     returns: NDArray[np.float64]
     lengths: NDArray[np.int64]
-    cut: int
+    cut: int = 0
     """How many of them were cut after `LONGEST_EPISODE` steps."""
 
 

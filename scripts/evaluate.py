@@ -101,6 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"return    mean {returns.mean():.4g}, standard deviation {returns.std():.4g}")
     print(f"          lowest {returns.min():.4g}, highest {returns.max():.4g}")
     print(f"length    mean {lengths.mean():.4g} steps, {lengths.min()} to {lengths.max()}")
+    if result.cut:
+        print(f"cut       {result.cut} that did not end")
     return 0
 
 
