@@ -147,7 +147,7 @@ def _leaf(space: spaces.Space[Any], path: str) -> Leaf:
     if isinstance(space, spaces.MultiDiscrete):
         return Leaf(path, tuple(space.shape), np.dtype(space.dtype), space.start, space.start + space.nvec - 1)
     raise TypeError(
-        f"observation_space{path} is a {type(space).__name__}; supported are the spaces Box, Discrete, "
+        f"observation_space{path} is a {type(space).__name__} space; supported are Box, Discrete, "
         "MultiBinary, MultiDiscrete, and Dict and Tuple of these"
     )
 

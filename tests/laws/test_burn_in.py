@@ -106,6 +106,12 @@ class TestNoGradientThroughBurnIn:
             np.testing.assert_array_equal(gradient, np.zeros(gradient.shape))
         assert [g.shape for g in found[-2:]] == [(6, 5, 3), (6, 5)]
 
+    def test_a_stored_state_without_a_prefix_has_none_either(self, pair: Pair) -> None:
+        batch = make_batch(pair.online, [0] * 6)
+        bare = pair._replace(batch=batch._replace(prefix=steps_of(batch.prefix, ROWS, slice(0, 0))))
+        for gradient in gradients(bare, *bare.batch.state):
+            np.testing.assert_array_equal(gradient, np.zeros(gradient.shape))
+
     def test_the_loss_does_depend_on_what_was_read_there(self, pair: Pair) -> None:
         """Or the zeros above would be no news."""
         batch, before = pair.batch, td_errors_of(pair)

@@ -254,6 +254,19 @@ class TestActions:
         assert len({action.tobytes() for action in actions}) == spec.count
         assert spec.to_index(actions, (spec.count,)).tolist() == list(range(spec.count))
 
+    @pytest.mark.parametrize(
+        ("space", "dtype"),
+        [
+            (spaces.Discrete(100, dtype=np.int8), np.int8),
+            (spaces.MultiDiscrete([3, 4], dtype=np.int16), np.int16),
+            (spaces.MultiDiscrete([20, 20], dtype=np.int8), np.int32),  # 400 joint actions
+        ],
+    )
+    def test_take_the_bytes_of_their_space(self, space: spaces.Space[Any], dtype: type) -> None:
+        replay = SequenceReplay(spaces.Discrete(2), space, (), GEOMETRY, capacity=30)
+        assert replay.storage.action.dtype == dtype
+        assert replay.storage.action.nbytes == 30 * np.dtype(dtype).itemsize
+
     @pytest.mark.parametrize("space", [spaces.Box(-1, 1), spaces.MultiBinary(3), spaces.Tuple((spaces.Discrete(2),))])
     def test_of_other_spaces_are_refused(self, space: spaces.Space[Any]) -> None:
         with pytest.raises(TypeError, match="must be Discrete or MultiDiscrete; discretise"):

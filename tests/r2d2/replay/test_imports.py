@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +44,35 @@ def test_using_it_loads_none_either() -> None:
 def test_the_test_would_notice_one() -> None:
     assert "json" in modules_after("import json")
     assert "wave" not in modules_after("import json")
+
+
+ROOT = Path(__file__).parents[3]
+MAY_IMPORT = {
+    "envs": set(),
+    "r2d2/replay": {"r2d2.replay"},
+    "r2d2": {"r2d2"},
+    "agents": {"agents", "r2d2"},
+    "scripts": {"agents", "envs", "r2d2"},
+}
+OURS = ("agents", "envs", "r2d2", "scripts", "tests")
+
+
+def imported_by(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.split(".")[0] in OURS}
+
+
+@pytest.mark.parametrize("part", MAY_IMPORT)
+def test_no_part_knows_those_above_it(part: str) -> None:
+    allowed = MAY_IMPORT[part] | {part.replace("/", ".")}
+    files = [path for path in (ROOT / part).rglob("*.py") if part != "r2d2" or path.parent.name != "replay"]
+    assert files
+    for path in files:
+        for name in imported_by(path):
+            assert any(f"{name}.".startswith(f"{one}.") for one in allowed), f"{path.relative_to(ROOT)} imports {name}"

@@ -1,0 +1,39 @@
+"""scripts/compare_starts.py: both starts are trained and drawn, again and again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "compare_starts.py"
+
+
+def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_two_runs_leave_two_folders_with_the_starts_that_were_asked_for(tmp_path: Path) -> None:
+    for _ in range(2):
+        result = run("--seeds", "0", "--total-steps", "300", folder=tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.count("seed 0: best ") == 2
+    folders = sorted((tmp_path / "runs" / "compare_starts").iterdir())
+    assert len(folders) == 2
+    for folder in folders:
+        assert (folder / "compare_starts.png").stat().st_size > 10_000
+        for start in ("stored_with_burn_in", "zero"):
+            record = json.loads((folder / start / "seed0" / "config.json").read_text())
+            assert record["config"]["sequence_start"] == start
+            assert (folder / start / "seed0" / "summary.json").exists()
+
+
+def test_a_folder_that_was_asked_for_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "out" / "zero" / "seed0").mkdir(parents=True)
+    (tmp_path / "out" / "zero" / "seed0" / "mine.txt").write_text("mine")
+    result = run("--starts", "zero", "--seeds", "0", "--out-dir", "out", folder=tmp_path)
+    assert result.returncode == 2
+    assert "is not empty, and nothing is overwritten" in result.stderr
