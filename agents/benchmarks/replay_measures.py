@@ -115,19 +115,18 @@ def filled_and_weighed(
     """
     fill(make(profile, 1, 2 * EPISODE), profile, 1, EPISODE)
     steps(profile, ENVS, 0, PERIOD)
-    gc.collect()
-    _give_back_what_is_free()
-    before = resident_bytes()
+    before = _resident_without_what_is_free()
     replay = make(profile, ENVS, capacity)
     fill(replay, profile, ENVS, capacity)
+    return replay, _resident_without_what_is_free() - before
+
+
+def _resident_without_what_is_free() -> int:
+    """Bytes; memory that the process holds, but that is free, is given back before."""
     gc.collect()
-    return replay, resident_bytes() - before
-
-
-def _give_back_what_is_free() -> None:
-    """To the system: a replay made in memory that is held and free would not make the process larger."""
     with contextlib.suppress(AttributeError, OSError):  # GNU's C library only
         ctypes.CDLL(None).malloc_trim(0)
+    return resident_bytes()
 
 
 def fill(replay: Replay, profile: Profile, num_envs: int, capacity: int) -> None:
