@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from agents.benchmarks.options import Benchmark, Options
 from agents.benchmarks.plan import MALLOC_TUNED, Case, Measure, Role, Subject
+from agents.benchmarks.prepared import available_cores
 from agents.benchmarks.replay_data import PERIOD, PROFILES, ROWS, Profile
 
 
@@ -16,9 +17,13 @@ class ReplayOptions(Options):
     """P1: vectors of 8, states of 2 x 64, batches of 64. P2: 64 x 64, 2 x 256, 32. P3: 84 x 84, 2 x 512, 64."""
     capacity: int | None = None
     """Steps held; default: the profile's own, 100,000, 50,000 and 200,000 (P3 takes 20 GB with all peers)."""
+    cores: int = 1
+    """That each process may use. Ours copies large batches with two; peers use one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 1 <= self.cores <= available_cores():
+            raise ValueError(f"cores={self.cores} must be from 1 to {available_cores()}, the cores there are")
         if self.capacity is not None and self.capacity < _LEAST_CAPACITY:
             raise ValueError(f"capacity={self.capacity} must be at least {_LEAST_CAPACITY}")
 
@@ -60,7 +65,7 @@ def _subjects(profile: Profile, options: ReplayOptions) -> tuple[Subject, ...]:
             needs,
             without=("tensorflow",) if "torch" in needs else (),
             environment=MALLOC_TUNED if malloc else {},
-            cores=1,
+            cores=options.cores,
             memory=int(memory),
         )
 

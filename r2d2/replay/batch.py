@@ -1,6 +1,6 @@
 """What `SequenceReplay.sample` hands out, and how it is gathered from the rows."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from r2d2.replay.sequences import SequenceTable
 from r2d2.replay.spaces import ObservationSpec
 from r2d2.replay.storage import StepStorage
 from r2d2.replay.trees import Tree
+from r2d2.replay.two_threads import in_two
 
 
 class Inputs(NamedTuple):
@@ -125,8 +126,9 @@ class BatchGatherer:
         copy_steps(storage.action, storage.reward, storage.flags, rows, runs, memory, of_steps, prefix, unroll)
         for leaf, ring in enumerate(storage.observation_bytes):
             places = starts[_PREFIX + leaf], starts[self._unroll_at + leaf]
-            row_bytes = storage.row_bytes[leaf]
-            copy_observations(ring, row_bytes, rows, runs, memory, places[0], prefix, places[1], unroll)
+            row_bytes, batch = storage.row_bytes[leaf], runs.shape[1]
+            given = (ring, row_bytes, rows, runs, memory, places[0], prefix, places[1], unroll)
+            in_two(partial(copy_observations, *given), batch, batch * (prefix + unroll) * row_bytes)
 
     def _make_batch(self, arrays: list[NDArray[Any]]) -> Batch:
         keys, weights, *previous = arrays[:_OF_UNROLL]

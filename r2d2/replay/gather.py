@@ -82,6 +82,8 @@ def copy_observations(
     prefix_width: int,
     unroll: int,
     unroll_width: int,
+    begin: int,
+    end: int,
 ) -> None:
     """Copy the observations of the prefixes, ``[B, prefix_width, ...]``, and of the unrolls.
 
@@ -93,8 +95,9 @@ def copy_observations(
         block: uint8[n], where the copies go.
         prefix, unroll: the bytes of it where they begin.
         prefix_width, unroll_width: rows of each sequence there.
+        begin, end: of the sequences, those to copy.
     """
-    for b in range(runs.shape[1]):
+    for b in range(begin, end):
         base, position, length = runs[ENV, b] * ring_rows, runs[FIRST_STEP, b], runs[PREFIX_LENGTH, b]
         at = prefix + b * prefix_width * row_bytes
         _copy_run(ring, row_bytes, base, ring_rows, position, length, block, at, prefix_width)

@@ -96,6 +96,7 @@ def test_every_benchmark_has_help(name: str, capsys: pytest.CaptureFixture[str])
         ("replay --capacity 10", "capacity=10 must be at least 5000"),
         ("sum-tree --subjects nobody", "subjects='nobody' must be among ['ours', 'cpprb-malloc']"),
         ("learner --cores 0", "cores=(0,) must be numbers from 1 to "),
+        ("replay --cores 0", "cores=0 must be from 1 to "),
         ("learner --sizes huge", "invalid choice 'huge'"),
         ("acting --environments 0", "environments=(0,) must be numbers of at least 1"),
         ("end-to-end --steps 5", "steps=5 must be at least 1000"),
