@@ -163,12 +163,27 @@ def test_stored_states_are_those_of_a_replay_from_the_episodes_start(played: Tra
     assert len(lengths) > 2
 
 
-def test_an_update_gives_its_priorities_to_the_sequences_it_was_made_with(monkeypatch: pytest.MonkeyPatch) -> None:
+class Watched(NamedTuple):
+    """A run with updates, watched from outside."""
+
+    trainer: Trainer
+    updates: list[tuple[np.ndarray, np.ndarray, np.ndarray, int]]
+    """Of each: keys, priorities, importance weights, trained steps."""
+    given: list[tuple[np.ndarray, np.ndarray]]
+    """Keys and priorities that the replay was given."""
+    happened: list[str]
+    """Updates, and what the actor did."""
+
+
+@pytest.fixture(scope="module")
+def watched() -> Watched:
     updates: list[tuple[np.ndarray, np.ndarray, np.ndarray, int]] = []
     given: list[tuple[np.ndarray, np.ndarray]] = []
+    happened: list[str] = []
     update, update_priorities = Learner.update, SequenceReplay.update_priorities
 
     def seen(self: Learner, batch: Batch) -> Any:
+        happened.append("update")
         result = update(self, batch)
         weights, lengths = np.array(batch.importance_weights), np.asarray(batch.train_length)
         updates.append((np.array(batch.keys), np.array(result.priorities), weights, int(lengths.sum())))
@@ -178,38 +193,38 @@ def test_an_update_gives_its_priorities_to_the_sequences_it_was_made_with(monkey
         given.append((np.array(keys), np.array(priorities)))
         return update_priorities(self, keys, priorities)
 
-    monkeypatch.setattr(Learner, "update", seen)
-    monkeypatch.setattr(SequenceReplay, "update_priorities", kept)
-    trainer = run(monkeypatch)
+    def noted(name: str) -> Any:
+        method = getattr(Actor, name)
+        return lambda *arguments: happened.append(name) or method(*arguments)
 
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(Learner, "update", seen)
+        monkeypatch.setattr(SequenceReplay, "update_priorities", kept)
+        for name in ("refresh", "q_values"):
+            monkeypatch.setattr(Actor, name, noted(name))
+        return Watched(run(monkeypatch), updates, given, happened)
+
+
+def test_an_update_gives_its_priorities_to_the_sequences_it_was_made_with(watched: Watched) -> None:
+    trainer, updates, given, _ = watched
     assert len(updates) == len(given) == trainer.learner.updates > 10
     for (keys, priorities, _, _), (found_keys, found) in zip(updates, given, strict=True):
         np.testing.assert_array_equal(found_keys, keys)
         np.testing.assert_allclose(found, priorities, rtol=1e-6)
     # Once priorities differ, so do the weights; were they not handed on, all would be 1 for ever.
     assert updates[-1][2].std() > 0
-    due = trainer.config.replay_ratio * (trainer.env_steps - trainer.config.learning_starts)
-    assert due <= sum(length for *_, length in updates) < due + CONFIG.batch_size * CONFIG.train_length
 
 
-def test_the_actor_acts_with_the_weights_of_the_last_update(monkeypatch: pytest.MonkeyPatch) -> None:
-    happened: list[str] = []
+def test_as_many_steps_are_trained_as_the_replay_ratio_says(watched: Watched) -> None:
+    config = watched.trainer.config
+    due = config.replay_ratio * (watched.trainer.env_steps - config.learning_starts)
+    trained = sum(length for *_, length in watched.updates)
+    assert due <= trained < due + config.batch_size * config.train_length
 
-    def noted(owner: type, name: str) -> None:
-        method = getattr(owner, name)
 
-        def call(*arguments: Any, **named: Any) -> Any:
-            happened.append(name)
-            return method(*arguments, **named)
-
-        monkeypatch.setattr(owner, name, call)
-
-    noted(Learner, "update")
-    noted(Actor, "refresh")
-    noted(Actor, "q_values")
-    run(monkeypatch)
-    assert happened.count("update") > 10
-    pairs = list(itertools.pairwise(happened))
+def test_the_actor_acts_with_the_weights_of_the_last_update(watched: Watched) -> None:
+    assert watched.happened.count("update") > 10
+    pairs = list(itertools.pairwise(watched.happened))
     assert ("update", "q_values") not in pairs
     assert ("refresh", "q_values") in pairs
 

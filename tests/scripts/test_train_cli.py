@@ -311,7 +311,8 @@ gymnasium.register("Recall-v0", entry_point=Recall)
 
 def test_an_environment_of_the_readers_own_is_found_in_the_folder_they_are_in(tmp_path: Path) -> None:
     (tmp_path / "recall.py").write_text("BAD = 0.5\n" + RECALL)
-    trained = run(*SMALL, "--env-id", "recall:Recall-v0", "--out-dir", "run", folder=tmp_path)
+    few = ("--total-steps", "40", "--learning-starts", "1000", "--final-evaluation-episodes", "2")
+    trained = run(*SMALL, *few, "--env-id", "recall:Recall-v0", "--out-dir", "run", folder=tmp_path)
     assert (trained.returncode, trained.stderr) == (0, "")
     evaluated = subprocess.run(
         [sys.executable, str(SCRIPT.with_name("evaluate.py")), "run", "--episodes", "2"],
