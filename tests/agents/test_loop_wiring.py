@@ -6,6 +6,7 @@ Each law has its test on the library; here it is the loop that must not mix up w
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -17,7 +18,6 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from agents.acting import Actor
-from agents.config import Config
 from agents.evaluation import play
 from agents.networks import make_network, make_replay
 from agents.presets import preset
@@ -104,7 +104,7 @@ def run(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Trainer:
     """A trainer after its run, without evaluations: their environments would write into the diary too."""
     monkeypatch.setattr(Diary, "written", {})
     monkeypatch.setattr(Diary, "made", 0)
-    trainer = Trainer(preset("memory", **{**vars(CONFIG), **changes}))
+    trainer = Trainer(replace(CONFIG, **changes))
     trainer._finish = lambda stopped_because: stopped_because
     trainer.run()
     return trainer
@@ -242,7 +242,7 @@ def test_epsilon_falls_in_a_line_to_the_ladder(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("reads", [True, False])
 def test_settings_reach_network_and_replay(reads: bool) -> None:
     changes = {"read_previous_action": reads, "read_previous_reward": not reads, "importance_exponent": 0.3}
-    config = Config(**{**vars(CONFIG), **changes, "priority_exponent": 0.7})
+    config = replace(CONFIG, **changes, priority_exponent=0.7)
     env = Diary()
     network = make_network(config, env.observation_space, env.action_space)
     replay = make_replay(config, network, seed=0)
@@ -253,7 +253,7 @@ def test_settings_reach_network_and_replay(reads: bool) -> None:
 
 def test_the_weights_that_are_kept_are_those_of_the_best_evaluation(tmp_path: Path) -> None:
     once = {"evaluation_period": 40, "evaluation_episodes": 4, "final_evaluation_episodes": 4}
-    trainer = Trainer(preset("memory", **{**vars(CONFIG), **once}), tmp_path)
+    trainer = Trainer(replace(CONFIG, **once), tmp_path)
     returns = iter([0.1, 0.9, 0.5, 0.9, 0.2, 0.3])
     evaluated: list[dict[str, np.ndarray]] = []
 

@@ -92,7 +92,7 @@ def test_numbers_are_those_of_the_episodes(
     from agents import evaluation
 
     def episodes(*_: object, **__: object) -> evaluation.EvaluationResult:
-        return evaluation.EvaluationResult(np.array([1.0, 3.0, -1.0, 1.0]), np.array([2, 4, 6, 8]))
+        return evaluation.EvaluationResult(np.array([1.0, 3.0, -1.0, 1.0]), np.array([2, 4, 6, 8]), cut=2)
 
     monkeypatch.setattr(evaluation, "evaluate_run", episodes)
     assert evaluate_script.main([str(t_maze_run)]) == 0
@@ -101,6 +101,7 @@ def test_numbers_are_those_of_the_episodes(
         "return    mean 1, standard deviation 1.414",  # of 0, 2, -2, 0
         "          lowest -1, highest 3",
         "length    mean 5 steps, 2 to 8",
+        "cut       2 that did not end",
     ]
 
 
