@@ -118,8 +118,8 @@ class EpisodeStream:
             actions: batch of the action space, [N] or [N, ...]; those of rows about to be reset are ignored.
 
         Raises:
-            ValueError: `actions` has the wrong shape (nothing has happened then), or the
-                environments do not keep to their autoreset mode.
+            ValueError: `actions` has the wrong shape (nothing has happened then), or the environments do not keep to
+                their autoreset mode.
             EnvironmentFailure: an environment raised, its process died, the time limit passed, or a reward is not
                 finite.
             RuntimeError: the stream is closed.

@@ -5,7 +5,6 @@ products, and whose gradient adds each step's share to that of the weights. Here
 and runs the steps, and the gradient of each weight is one product over all of them. The weights stay the layer's.
 """
 
-import os
 from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from r2d2.lstm_kernel import backward, forward
 from r2d2.replay.memory import Layout, ReusedMemory
+from r2d2.replay.two_threads import available_cores
 
 _MOST_PARTS = 8
 """Each part lays the weights out for itself."""
@@ -106,8 +106,7 @@ def _cores() -> int:
     Sums over the batch are formed part by part, so their rounding depends on it: where equal seeds are to give equal
     losses, the number of cores belongs to what "the same machine" means.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, _MOST_PARTS)
+    return min(available_cores(), _MOST_PARTS)
 
 
 def _parts(count: int, arrays: tuple[Any, ...]) -> Any:

@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from agents.benchmarks.options import Benchmark, Options
 from agents.benchmarks.plan import Case, Measure, Role, Subject
-from agents.benchmarks.prepared import available_cores
 from agents.benchmarks.recurrent_work import SIZES
+from r2d2.replay.two_threads import available_cores
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """What the module of a subject gives, and how its work is timed. Imported in every subject's process: light."""
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,11 +22,6 @@ class Prepared:
     """What it computed, for comparison with the other subjects."""
     note: str = ""
     """What a reader of its numbers should know."""
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def seconds_per_call(work: Callable[[], object], at_least: float) -> float:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from agents.benchmarks.prepared import available_cores
 from agents.benchmarks.recurrent_work import ACTIONS, FEATURES, Weights
+from r2d2.replay.two_threads import available_cores
 
 
 class TorchNetwork(nn.Module):

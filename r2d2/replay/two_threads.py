@@ -36,7 +36,7 @@ def in_two(copy: Callable[[int, int], None], rows: int, nbytes: int) -> None:
         rows: how many there are.
         nbytes: how many bytes all of them have.
     """
-    if nbytes < LEAST_BYTES or rows < 2 or _cores() < 2:
+    if nbytes < LEAST_BYTES or rows < 2 or available_cores() < 2:
         copy(0, rows)
         return
     half = rows // 2
@@ -57,6 +57,6 @@ def _see_it_end(other: "Future[None]") -> None:
     other.result()
 
 
-def _cores() -> int:
-    """That this process may use."""
+def available_cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -13,10 +13,10 @@ from agents.benchmarks import acting_keras, acting_ours, acting_work, learner_fl
 from agents.benchmarks import recurrent_work as of_work
 from agents.benchmarks.acting import AGREEMENT as ACTING_AGREEMENT
 from agents.benchmarks.learner import AGREEMENT, THREADS, LearnerOptions, plan
-from agents.benchmarks.prepared import available_cores
 from agents.benchmarks.processes import SubjectProcess
 from agents.benchmarks.recurrent_work import ACTIONS, FEATURES, Size, answers, weights
 from agents.benchmarks.rounds import difference
+from r2d2.replay.two_threads import available_cores
 
 TINY = Size(batch=3, burn_in=2, train_length=7, units=5)
 

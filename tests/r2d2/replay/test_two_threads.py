@@ -20,7 +20,7 @@ from r2d2.replay.two_threads import LEAST_BYTES, in_two
 
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(two_threads, "_cores", lambda: 2)
+    monkeypatch.setattr(two_threads, "available_cores", lambda: 2)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 64])
@@ -38,7 +38,7 @@ def test_every_row_is_copied_once(rows: int, nbytes: int) -> None:
 
 
 def test_one_core_is_left_to_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(two_threads, "_cores", lambda: 1)
+    monkeypatch.setattr(two_threads, "available_cores", lambda: 1)
     calls: list[tuple[int, int]] = []
     in_two(lambda begin, end: calls.append((begin, end)), 8, LEAST_BYTES)
     assert calls == [(0, 8)]
@@ -94,7 +94,7 @@ import numpy as np
 from gymnasium import spaces
 from r2d2.replay import SequenceGeometry, SequenceReplay, two_threads
 
-two_threads._cores, two_threads.LEAST_BYTES = lambda: 2, 0
+two_threads.available_cores, two_threads.LEAST_BYTES = lambda: 2, 0
 replay = SequenceReplay(spaces.Discrete(9), spaces.Discrete(2), (), SequenceGeometry(0, 2, 0, 1), capacity=50)
 for t in range(9):
     replay.add([t], [0], [0.0], [False], [False], ())
