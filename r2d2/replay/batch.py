@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from r2d2.replay import trees
+from r2d2.replay import past_caches, trees
 from r2d2.replay.gather import copy_observations, copy_steps, keys_and_weights, runs_of
 from r2d2.replay.memory import Block, Layout, ReusedMemory
 from r2d2.replay.records import PREFIX_LENGTH, UNROLL_LENGTH
@@ -127,8 +127,9 @@ class BatchGatherer:
         for leaf, ring in enumerate(storage.observation_bytes):
             places = starts[_PREFIX + leaf], starts[self._unroll_at + leaf]
             row_bytes, batch = storage.row_bytes[leaf], runs.shape[1]
-            given = (ring, row_bytes, rows, runs, memory, places[0], prefix, places[1], unroll)
-            in_two(partial(copy_observations, *given), batch, batch * (prefix + unroll) * row_bytes)
+            nbytes = batch * (prefix + unroll) * row_bytes
+            where = (memory, places[0], prefix, places[1], unroll, nbytes >= past_caches.LEAST_BYTES)
+            in_two(partial(copy_observations, ring, row_bytes, rows, runs, *where), batch, nbytes)
 
     def _make_batch(self, arrays: list[NDArray[Any]]) -> Batch:
         keys, weights, *previous = arrays[:_OF_UNROLL]

@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 from numba.extending import overload
 
+from r2d2.replay.past_caches import end_moves, move_past_caches
 from r2d2.replay.records import (
     ENV,
     EPISODE_START,
@@ -31,7 +32,12 @@ from r2d2.replay.sum_tree import total_of
 NO_ACTION = -1
 """Previous action at an episode's first step, and in padding."""
 
-BUILT_ON = {"records.py": "1df071088303", "rows.py": "efb483b280bf", "sum_tree.py": "38e9454b1fad"}
+BUILT_ON = {
+    "past_caches.py": "dc2d508e714f",
+    "records.py": "1df071088303",
+    "rows.py": "efb483b280bf",
+    "sum_tree.py": "38e9454b1fad",
+}
 """Hashes of what is imported here: what is compiled is kept on disk for this file's text alone."""
 
 
@@ -82,6 +88,7 @@ def copy_observations(
     prefix_width: int,
     unroll: int,
     unroll_width: int,
+    past_caches: bool,
     begin: int,
     end: int,
 ) -> None:
@@ -95,29 +102,49 @@ def copy_observations(
         block: uint8[n], where the copies go.
         prefix, unroll: the bytes of it where they begin.
         prefix_width, unroll_width: rows of each sequence there.
+        past_caches: to copy so, see `r2d2.replay.past_caches`.
         begin, end: of the sequences, those to copy.
     """
     for b in range(begin, end):
         base, position, length = runs[ENV, b] * ring_rows, runs[FIRST_STEP, b], runs[PREFIX_LENGTH, b]
         at = prefix + b * prefix_width * row_bytes
-        _copy_run(ring, row_bytes, base, ring_rows, position, length, block, at, prefix_width)
+        _copy_run(ring, row_bytes, base, ring_rows, position, length, block, at, prefix_width, past_caches)
         position, length = position + length, runs[UNROLL_LENGTH, b]
         at = unroll + b * unroll_width * row_bytes
-        _copy_run(ring, row_bytes, base, ring_rows, position, length, block, at, unroll_width)
+        _copy_run(ring, row_bytes, base, ring_rows, position, length, block, at, unroll_width, past_caches)
+    if past_caches:
+        end_moves()
 
 
 @njit(cache=True, nogil=True)
 def _copy_run(
-    ring: Any, words: int, base: int, ring_rows: int, position: int, length: int, out: Any, at: int, width: int
+    ring: Any,
+    words: int,
+    base: int,
+    ring_rows: int,
+    position: int,
+    length: int,
+    out: Any,
+    at: int,
+    width: int,
+    past_caches: bool = False,
 ) -> None:
     """``length`` rows of ``words`` elements from ``position`` on to ``out[at:]``, then zeros up to ``width`` rows."""
     position = position % ring_rows
     before_end = min(length, ring_rows - position)
-    move(out, at, ring, (base + position) * words, before_end * words)
+    _move(out, at, ring, (base + position) * words, before_end * words, past_caches)
     if before_end < length:
-        move(out, at + before_end * words, ring, base * words, (length - before_end) * words)
+        _move(out, at + before_end * words, ring, base * words, (length - before_end) * words, past_caches)
     if length < width:
         out[at + length * words : at + width * words] = 0
+
+
+@njit(cache=True, nogil=True)
+def _move(out: Any, at: int, values: Any, first: int, count: int, past_caches: bool) -> None:
+    if past_caches:
+        move_past_caches(out, at, values, first, count)
+    else:
+        move(out, at, values, first, count)
 
 
 @njit(cache=True, nogil=True)

@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium import spaces
 from numba import njit
 
-from r2d2.replay import SequenceGeometry, SequenceReplay, rows
+from r2d2.replay import SequenceGeometry, SequenceReplay, gather, past_caches, rows
 
 
 @njit
@@ -16,7 +16,15 @@ def move(out: Any, at: int, values: Any, first: int, count: int) -> None:
     out[at : at + count] = values[first : first + count]
 
 
-rows.move = move  # before any code that calls it is compiled
+@njit
+def move_lines(out: Any, at: int, values: Any, first: int, lines: int) -> None:
+    if lines and (out.ctypes.data + at) % past_caches.LINE != 0:
+        raise IndexError("not where a line begins")
+    move(out, at, values, first, lines * past_caches.LINE)
+
+
+rows.move = gather.move = past_caches.move = move  # before any code that calls it is compiled
+past_caches._move_lines = move_lines
 
 SPACE = spaces.Dict(
     {"none": spaces.Box(-1, 1, (0,)), "kind": spaces.Discrete(5), "pixels": spaces.Box(0, 9, (3, 2), np.uint8)}
@@ -72,5 +80,6 @@ def use(seed: int) -> None:
 
 if __name__ == "__main__":
     for number in range(60):
+        past_caches.LEAST_BYTES = (0, 8 << 20)[number % 2]
         use(number)
     print("inside")

@@ -1,0 +1,80 @@
+"""Copies that are larger than the caches: written to memory as whole lines.
+
+A line that is written in the common way is first read into a cache, to be changed there. For a copy that is larger
+than the caches this is a third of all that moves, and it drives out what they held.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from r2d2.replay.rows import move
+
+BUILT_ON = {"rows.py": "efb483b280bf"}
+"""Hash of what is imported here: what is compiled is kept on disk for this file's text alone."""
+
+LEAST_BYTES = 8 << 20
+"""Copies of fewer are slower so, together with a reading of what was copied."""
+
+LINE = 64
+"""Bytes that a processor and its memory exchange at once."""
+
+_AHEAD = 32
+"""Lines that are asked for before they are needed. The processor does so too, but not as far."""
+
+
+@njit(cache=True, nogil=True)
+def move_past_caches(out: Any, at: int, values: Any, first: int, count: int) -> None:
+    """`move`, past the caches; `end_moves` must be called after the last of them."""
+    size = out.itemsize
+    head = min(count, -(out.ctypes.data + at * size) % LINE // size)
+    lines = (count - head) * size // LINE
+    tail = head + lines * LINE // size
+    move(out, at, values, first, head)
+    _move_lines(out, at + head, values, first + head, lines)
+    move(out, at + tail, values, first + tail, count - tail)
+
+
+@intrinsic
+def end_moves(typing_context: Any) -> Any:
+    """Have them written before whatever is written next: without it another thread might hear of them too early."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def _move_lines(typing_context: Any, out: Any, at: Any, values: Any, first: Any, lines: Any) -> Any:
+    """Move lines to ``out[at:]``, which must begin one."""
+    byte, flag = ir.IntType(8), ir.IntType(32)
+    line, address = ir.VectorType(byte, LINE), byte.as_pointer()
+    read, keep, data = flag(0), flag(3), flag(1)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        to, source = (
+            builder.bitcast(
+                builder.gep(
+                    context.make_array(signature.args[i])(context, builder, arguments[i]).data, [arguments[i + 1]]
+                ),
+                line.as_pointer(),
+            )
+            for i in (0, 2)
+        )
+        prefetch = ir.FunctionType(ir.VoidType(), [address, flag, flag, flag])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [address], prefetch)
+        past_caches = builder.module.add_metadata([flag(1)])
+        with cgutils.for_range(builder, arguments[4]) as loop:
+            ahead = builder.gep(source, [builder.add(loop.index, loop.index.type(_AHEAD))])
+            builder.call(prefetch, [builder.bitcast(ahead, address), read, keep, data])
+            value = builder.load(builder.gep(source, [loop.index]), align=1)
+            store = builder.store(value, builder.gep(to, [loop.index]), align=LINE)
+            store.set_metadata("nontemporal", past_caches)
+        return context.get_dummy_value()
+
+    return types.void(out, at, values, first, lines), generate
