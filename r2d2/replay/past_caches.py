@@ -1,7 +1,8 @@
 """Copies that are larger than the caches: written to memory as whole lines.
 
 A line that is written in the common way is first read into a cache, to be changed there. For a copy that is larger
-than the caches this is a third of all that moves, and it drives out what they held.
+than the caches this is a third of all that moves, and it drives out what they held. What is read is asked for early
+enough, and to be kept no longer than it takes.
 """
 
 from typing import Any
@@ -22,8 +23,8 @@ LEAST_BYTES = 8 << 20
 LINE = 64
 """Bytes that a processor and its memory exchange at once."""
 
-_AHEAD = 32
-"""Lines that are asked for before they are needed. The processor does so too, but not as far."""
+_AHEAD = 48
+"""Lines that are asked for before they are needed. The processor does so too, but less far, and into all its caches."""
 
 
 @njit(cache=True, nogil=True)
@@ -54,7 +55,7 @@ def _move_lines(typing_context: Any, out: Any, at: Any, values: Any, first: Any,
     """Move lines to ``out[at:]``, which must begin one."""
     byte, flag = ir.IntType(8), ir.IntType(32)
     line, address = ir.VectorType(byte, LINE), byte.as_pointer()
-    read, keep, data = flag(0), flag(3), flag(1)
+    read, once, data = flag(0), flag(0), flag(1)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         to, source = (
@@ -71,7 +72,7 @@ def _move_lines(typing_context: Any, out: Any, at: Any, values: Any, first: Any,
         past_caches = builder.module.add_metadata([flag(1)])
         with cgutils.for_range(builder, arguments[4]) as loop:
             ahead = builder.gep(source, [builder.add(loop.index, loop.index.type(_AHEAD))])
-            builder.call(prefetch, [builder.bitcast(ahead, address), read, keep, data])
+            builder.call(prefetch, [builder.bitcast(ahead, address), read, once, data])
             value = builder.load(builder.gep(source, [loop.index]), align=1)
             store = builder.store(value, builder.gep(to, [loop.index]), align=LINE)
             store.set_metadata("nontemporal", past_caches)

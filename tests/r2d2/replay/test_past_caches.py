@@ -53,5 +53,5 @@ def test_batches_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     if platform.machine() in ("x86_64", "AMD64"):
         # That the copy goes past the caches, asks for lines ahead and waits at its end, only its instructions tell.
         instructions = "".join(compiled.inspect_asm().values())
-        for instruction in ("movnt", "prefetcht0", r"mfence|lock\s+or"):
+        for instruction in ("movnt", "prefetchnta", r"mfence|lock\s+or"):
             assert re.search(instruction, instructions), instruction
