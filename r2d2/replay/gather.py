@@ -33,7 +33,7 @@ NO_ACTION = -1
 """Previous action at an episode's first step, and in padding."""
 
 BUILT_ON = {
-    "past_caches.py": "48c4d87498b2",
+    "past_caches.py": "5fcb0f090304",
     "records.py": "1df071088303",
     "rows.py": "efb483b280bf",
     "sum_tree.py": "38e9454b1fad",

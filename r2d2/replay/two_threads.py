@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-LEAST_BYTES = 4 << 20
-"""A copy of fewer is over before another thread has begun."""
+LEAST_BYTES = 32 << 20
+"""For copies of fewer, to have another thread help takes as long as it saves."""
 
 
 class _Helper:

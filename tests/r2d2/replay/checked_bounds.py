@@ -80,6 +80,6 @@ def use(seed: int) -> None:
 
 if __name__ == "__main__":
     for number in range(60):
-        past_caches.LEAST_BYTES = (0, 8 << 20)[number % 2]
+        past_caches.LEAST_BYTES = (0, 6 << 20)[number % 2]
         use(number)
     print("inside")
