@@ -103,6 +103,7 @@ def check_burn_in(
     - mixed lengths: the same in a batch of prefixes of different lengths.
     - no gradient: none reaches the prefix or the stored state, and the one of the weights is that of a constant state.
     - no gradient, compiled: the same inside a `tf.function`.
+    - gradient: the outputs of the last step have one to the first step behind burn-in, if they depend on it.
 
     States and weights are put back as they were, whatever the outcome. A few steps find what many would: the time taken
     grows with the square of their number (seconds for ten, minutes for a hundred). Give no steps that the network masks

@@ -1,4 +1,4 @@
-"""The gradient of a loss behind burn-in, for `r2d2.check_burn_in`: it must be that of a constant state."""
+"""The gradient of a loss behind burn-in, for `r2d2.check_burn_in`: that of a constant state, and not of nothing."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from r2d2.burn_in_measure import Measurement, NotApplicable, largest_difference
+from r2d2.burn_in_measure import Measurement, NotApplicable, Unfit, largest_difference
 from r2d2.burn_in_trial import Trial, map_leaves
 from r2d2.compiled import CompiledFunction
 from r2d2.replay import trees
@@ -14,6 +14,11 @@ from r2d2.replay import trees
 Gradients = tuple[list[Any], list[Any], list[Any]]
 """With respect to floats read in the prefix, to floats of the stored state, and to variables; zeros where nothing is
 connected."""
+
+
+NUDGE = 1e-3
+"""By which inputs are moved to see what depends on them: little, since where a network is saturated its outputs at
+distant inputs differ though no gradient is left."""
 
 
 class Recorded(NamedTuple):
@@ -38,6 +43,46 @@ def no_gradient(trial: Trial) -> Iterator[Measurement]:
         warm, through = _from_warm_state(trial, length), _through_burn_in(trial, *_tensors(trial, length))
         variables = _variables(warm, through)
         yield from _compare(trial, length, warm.gradients(variables), through.gradients(variables))
+
+
+def gradient(trial: Trial) -> Iterator[Measurement]:
+    """The outputs of the last step have a gradient to the first step behind burn-in, if they depend on it.
+
+    A network that lets none through holds `no_gradient` too, and learns nothing of what it is to remember.
+    """
+    length = trial.burn_in[-1]
+    _, prefix, rest = _tensors(trial, length)
+    floats = [leaf for leaf in trees.leaves(rest) if leaf.dtype.is_floating]
+    if not floats:
+        raise NotApplicable("the steps hold no floating-point numbers: there is no gradient to them")
+
+    def last_outputs(steps: Any) -> list[Any]:
+        trial.restore(trial.start)
+        trial.network.warm_up(prefix)
+        return trial.last_of(trial.network(steps))
+
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(floats)
+        outputs = last_outputs(rest)
+        loss = _loss(outputs, trial.seed)
+    found = tape.gradient(loss, floats, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    if any(np.any(leaf[:, 0]) for leaf in found):
+        yield from ()
+        return
+    nudged = last_outputs(map_leaves(_first_step_nudged, rest))
+    if all(np.array_equal(a, b) for a, b in zip(outputs, nudged, strict=True)):
+        raise NotApplicable("the outputs of the last step do not depend on the first step behind burn-in")
+    raise Unfit(
+        "the outputs of the last step depend on the first step behind burn-in, and have no gradient to it: "
+        "what is to be remembered cannot be learned"
+    )
+
+
+def _first_step_nudged(leaf: Any) -> Any:
+    if not leaf.dtype.is_floating:
+        return leaf
+    moved = leaf[:, :1] * (1 + NUDGE) + NUDGE
+    return tf.concat([moved, leaf[:, 1:]], axis=1)
 
 
 def no_gradient_compiled(trial: Trial) -> Iterator[Measurement]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from r2d2 import burn_in_diagnosis as diagnosis
-from r2d2.burn_in_gradients import no_gradient, no_gradient_compiled
+from r2d2.burn_in_gradients import gradient, no_gradient, no_gradient_compiled
 from r2d2.burn_in_measure import Array, Measurement, NotApplicable, Rows, largest_difference
 from r2d2.burn_in_trial import Trial
 from r2d2.replay.trees import Tree
@@ -234,5 +234,6 @@ PROPERTIES = (
     Property("mixed lengths", mixed_lengths, ("rows independent", "pieces", "empty prefix", "padding inert")),
     Property("no gradient", no_gradient, ("repeatable calls", "repeatable")),
     Property("no gradient, compiled", no_gradient_compiled, ("no gradient",)),
+    Property("gradient", gradient, ("repeatable calls", "repeatable")),
 )
 """In the order in which they are checked: what explains others comes before them."""

@@ -92,6 +92,11 @@ class Trial:
         outputs = _arrays(self.network(steps), "outputs")
         return [leaf if in_time else leaf[:, None] for leaf, in_time in zip(outputs, self._in_time, strict=True)]
 
+    def last_of(self, outputs: Tree) -> list[Any]:
+        """Leaves of what a call has given, as it was given, cut down to the last step."""
+        leaves = zip(trees.leaves(outputs), self._in_time, strict=True)
+        return [leaf[:, -1:] if in_time else leaf for leaf, in_time in leaves]
+
     def run_from(self, state: Tree, steps: Tree) -> list[Array]:
         self.restore(state)
         return self.run(steps)

@@ -436,6 +436,21 @@ class GradientWhenCompiled(GradientToWeights):
         kind.warm_up(self, prefix, lengths)
 
 
+class LearnsNothing(Sound):
+    """No gradient passes from its outputs to what is read: it holds "no gradient" by having none at all."""
+
+    def __call__(self, steps: Any) -> Any:
+        return super().__call__(tf.stop_gradient(steps))
+
+
+class LearnsNothingOverTime(Sound):
+    """None passes from step to step."""
+
+    def step(self, inputs: Any) -> Any:
+        self.carried = stopped(self.carried)
+        return super().step(inputs)
+
+
 # What cannot be checked at all.
 
 

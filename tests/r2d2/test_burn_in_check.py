@@ -127,6 +127,7 @@ class TestSoundNetworksPass:
             "no gradient, compiled": (
                 "the outputs are not floating-point tensors of TensorFlow: there is nothing to derive"
             ),
+            "gradient": "the outputs are not floating-point tensors of TensorFlow: there is nothing to derive",
         }
 
     @pytest.mark.parametrize("batch", [1, 2, 5])
@@ -148,6 +149,25 @@ class TestSoundNetworksPass:
         assert list(report.skipped) == ["alignment"]
         assert "try other weights, or a smaller tolerance" in report.skipped["alignment"]
         assert "alignment" in check_burn_in(network, random_steps(), tolerance=1e-7).checked
+
+    def test_that_remember_nothing_of_a_step_need_no_gradient_to_it(self) -> None:
+        class Forgets(Sound):
+            def step(self, inputs: Any) -> Any:
+                self.carried = 0 * self.carried[0], 0 * self.carried[1]
+                return super().step(inputs)
+
+        skipped = check_burn_in(Forgets(), random_steps()).skipped
+        assert "do not depend on the first step behind burn-in" in skipped["gradient"]
+
+    def test_nor_do_those_that_read_whole_numbers_or_are_saturated(self) -> None:
+        class Counts(Sound):
+            def step(self, inputs: Any) -> Any:
+                return super().step(tf.cast(inputs, tf.float32))
+
+        whole = np.random.default_rng(0).integers(0, 9, (3, 5, 2))
+        assert "no floating-point numbers" in check_burn_in(Counts(), whole).skipped["gradient"]
+        skipped = check_burn_in(Sound(), 1e6 * random_steps()).skipped
+        assert "do not depend on the first step behind burn-in" in skipped["gradient"]
 
     def test_that_tf_function_cannot_trace_are_checked_eagerly(self) -> None:
         class Eager(Sound):
@@ -203,6 +223,8 @@ FAULTS: dict[type[Sound], dict[str, str]] = {
     broken.GradientToStoredState: {"no gradient": "has a gradient to the stored state"},
     broken.GradientToWeights: {"no gradient": "has another gradient to the weights"},
     broken.GradientWhenCompiled: {"no gradient, compiled": "has another gradient to the weights"},
+    broken.LearnsNothing: {"gradient": "what is to be remembered cannot be learned"},
+    broken.LearnsNothingOverTime: {"gradient": "what is to be remembered cannot be learned"},
     broken.HandsOutNaN: {"interface": "outputs: array 0 holds values that are not finite"},
     broken.HasNoState: {"interface": "state: there is no array"},
     broken.HandsOutOneRow: {"interface": "state: array 0 has shape (4,), must be [batch, ...], batch=3"},
@@ -358,7 +380,7 @@ class TestAllIsPutBack:
 def test_a_report_reads_well() -> None:
     report = check_burn_in(Sound(1), random_steps(4, 1))
     lines = str(report).splitlines()
-    assert lines[0] == "burn-in is sound as far as checked: 12 properties hold, 3 could not be checked"
+    assert lines[0] == "burn-in is sound as far as checked: 13 properties hold, 3 could not be checked"
     assert lines[1] == "  interface              largest difference 0"
     assert lines[-1].startswith("  mixed lengths          not checked: it takes two rows")
     assert isinstance(report, BurnInReport)

@@ -137,7 +137,7 @@ class TestAFaultSaysWhere:
 
         error = faults_of(Sloppy(), random_steps())
         assert names(error) == ["weights unmoved", "alignment", "partial reset", "empty prefix", "padding inert"]
-        assert str(error).startswith("burn-in is not sound: 5 of 15 properties do not hold\n  weights unmoved: ")
+        assert str(error).startswith("burn-in is not sound: 5 of 16 properties do not hold\n  weights unmoved: ")
         assert error.skipped == {"mixed lengths": "it means nothing without empty prefix, padding inert"}
 
     def test_an_error_of_the_network_is_the_cause_and_stops_no_other_check(self) -> None:

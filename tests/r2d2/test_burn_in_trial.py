@@ -78,6 +78,15 @@ class TestOutputs:
         np.testing.assert_array_equal(found, expected[:, -1:])
         np.testing.assert_allclose(trial.played.outputs[0], expected, atol=1e-6)
 
+    @pytest.mark.parametrize("kind", [Sound, LastOutputs])
+    def test_of_the_last_step(self, kind: type[Sound]) -> None:
+        steps = random_steps(3)
+        trial, expected = trial_of(steps, kind()), Sound()(steps).numpy()
+        trial.open()
+        trial.network.reset()
+        (found,) = trial.last_of(trial.network(steps))
+        np.testing.assert_array_equal(np.reshape(found, expected[:, -1].shape), expected[:, -1])
+
     def test_of_one_number_a_step_have_a_time_axis(self) -> None:
         class Values(Sound):
             def __call__(self, steps: Any) -> Any:
