@@ -33,7 +33,7 @@ NO_ACTION = -1
 """Previous action at an episode's first step, and in padding."""
 
 BUILT_ON = {
-    "past_caches.py": "5fcb0f090304",
+    "past_caches.py": "0d0e052aa5d3",
     "records.py": "1df071088303",
     "rows.py": "efb483b280bf",
     "sum_tree.py": "38e9454b1fad",
@@ -119,7 +119,7 @@ def copy_observations(
 @njit(cache=True, nogil=True)
 def _copy_run(
     ring: Any,
-    words: int,
+    row_bytes: int,
     base: int,
     ring_rows: int,
     position: int,
@@ -127,16 +127,16 @@ def _copy_run(
     out: Any,
     at: int,
     width: int,
-    past_caches: bool = False,
+    past_caches: bool,
 ) -> None:
-    """``length`` rows of ``words`` elements from ``position`` on to ``out[at:]``, then zeros up to ``width`` rows."""
+    """``length`` rows from ``position`` on to ``out[at:]``, then zeros up to ``width`` rows."""
     position = position % ring_rows
     before_end = min(length, ring_rows - position)
-    _move(out, at, ring, (base + position) * words, before_end * words, past_caches)
+    _move(out, at, ring, (base + position) * row_bytes, before_end * row_bytes, past_caches)
     if before_end < length:
-        _move(out, at + before_end * words, ring, base * words, (length - before_end) * words, past_caches)
+        _move(out, at + before_end * row_bytes, ring, base * row_bytes, (length - before_end) * row_bytes, past_caches)
     if length < width:
-        out[at + length * words : at + width * words] = 0
+        out[at + length * row_bytes : at + width * row_bytes] = 0
 
 
 @njit(cache=True, nogil=True)
@@ -185,7 +185,7 @@ def copy_steps(
         length, at, width = runs[PREFIX_LENGTH, b], b * prefix_width, prefix_width
         before = (first - 1) % ring_rows
         _values(ring_action, base, ring_rows, before, length, prefix_actions, at, width, NO_ACTION)
-        _copy_run(ring_reward, 1, base, ring_rows, before, length, prefix_rewards, at, width)
+        _values(ring_reward, base, ring_rows, before, length, prefix_rewards, at, width, 0)
         if length > 0 and first == runs[EPISODE_START, b]:
             prefix_actions[at], prefix_rewards[at] = NO_ACTION, 0
         start = first + length
@@ -193,11 +193,11 @@ def copy_steps(
         before = (start - 1) % ring_rows
         here = before + 1 if before + 1 < ring_rows else 0  # much faster than a second remainder
         _values(ring_action, base, ring_rows, before, length, unroll_actions, at, width, NO_ACTION)
-        _copy_run(ring_reward, 1, base, ring_rows, before, length, unroll_rewards, at, width)
+        _values(ring_reward, base, ring_rows, before, length, unroll_rewards, at, width, 0)
         if length > 0 and start == runs[EPISODE_START, b]:
             unroll_actions[at], unroll_rewards[at] = NO_ACTION, 0
         _values(ring_action, base, ring_rows, here, length, actions, at, width, 0)
-        _copy_run(ring_reward, 1, base, ring_rows, here, length, rewards, at, width)
+        _values(ring_reward, base, ring_rows, here, length, rewards, at, width, 0)
         for t in range(max(0, length - 2), length):
             flag = ring_flags[base + (here + t) % ring_rows]
             terminated[at + t], truncated[at + t] = flag & TERMINATED != 0, flag & TRUNCATED != 0
