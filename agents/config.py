@@ -111,7 +111,7 @@ class Config:
     evaluation_episodes: int = 20
     """Episodes of an evaluation on the way; one that may be the best is confirmed over final_evaluation_episodes."""
     final_evaluation_episodes: int = 100
-    """Episodes of the evaluation that ends a run, and of one that confirms a solution."""
+    """Episodes over which an evaluation is confirmed that may be the best, or a solution."""
     evaluated_weights: Literal["online", "target"] = "online"
     """Which weights are evaluated and kept: the trained ones, or the target network's, a slow average of them."""
     stop_when_solved: bool = True

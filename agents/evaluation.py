@@ -124,7 +124,11 @@ def evaluate_run(
         envs = make_envs(config.env_id, min(episodes, MOST_ENVS), env_kwargs=config.env_kwargs)
     else:
         envs = SyncVectorEnv(
-            [lambda: _Shown(gymnasium.make(config.env_id, render_mode=render_mode, **config.env_kwargs), render)],
+            [
+                lambda: _Shown(
+                    gymnasium.make(config.env_id, **{**config.env_kwargs, "render_mode": render_mode}), render
+                )
+            ],
             autoreset_mode=AutoresetMode.DISABLED,
         )
     network = make_network(config, envs.single_observation_space, envs.single_action_space)

@@ -18,6 +18,7 @@ Train on the alphabet from stored and from zero states, and draw both curves.
 
 Only the first of 25 letters is shown; sequences of 6 trained steps follow a burn-in of 3. Ten runs of a minute or so.
 """
+LARGEST_SEED = 2_000_000_000
 NAMES = {
     "stored_with_burn_in": "stored state, burn-in of 3",
     "stored": "stored state alone",
@@ -37,6 +38,15 @@ class Options:
     """Environment steps of a run."""
     out_dir: Path | None = None
     """Folder of the runs and of the picture. Default: a new one in runs/compare_starts, named by date and time."""
+
+    def __post_init__(self) -> None:
+        for name, values in (("starts", self.starts), ("seeds", self.seeds)):
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"{name}={values} must name at least one, and each once")
+        if not 0 <= min(self.seeds) <= max(self.seeds) <= LARGEST_SEED:
+            raise ValueError(f"seeds={self.seeds} must all be from 0 to {LARGEST_SEED}")
+        if self.total_steps < 1:
+            raise ValueError(f"total_steps={self.total_steps} must be at least 1")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

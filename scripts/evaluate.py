@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             episodes=episodes,
             seed=options.seed,
             render=_show if options.render else None,
-            render_mode=_render_mode(config.env_id) if options.render else None,
+            render_mode=_render_mode(config) if options.render else None,
         )
     except (ValueError, TypeError) as error:
         if not cli.is_refusal(error):
@@ -91,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise cli.BadInput(cli.in_one_line(error)) from error
     except EnvironmentFailure as error:
         if not options.render:
-            raise
+            print(f"error: {cli.in_one_line(error)}", file=sys.stderr)
+            return 1
         if isinstance(error.__cause__, BrokenPipeError):  # whoever read the frames went away
             raise error.__cause__ from None
         raise cli.BadInput(f"the environment cannot be shown: {cli.in_one_line(error)}") from error
@@ -106,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _render_mode(env_id: str) -> str:
+def _render_mode(config: Config) -> str:
     """Text where the environment has it, else a window.
 
     Raises:
@@ -114,13 +115,13 @@ def _render_mode(env_id: str) -> str:
     """
     from agents.make_envs import make_envs
 
-    with_one = make_envs(env_id, 1)
+    with_one = make_envs(config.env_id, 1, env_kwargs=config.env_kwargs)
     modes = with_one.metadata.get("render_modes", [])
     with_one.close()
     for mode in ("ansi", "human"):
         if mode in modes:
             return mode
-    raise cli.BadInput(f"--render: {env_id} has no render mode for people (ansi or human), only {modes}")
+    raise cli.BadInput(f"--render: {config.env_id} has no render mode for people (ansi or human), only {modes}")
 
 
 def _show(frame: Any) -> None:

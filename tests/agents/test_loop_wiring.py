@@ -251,6 +251,23 @@ def test_settings_reach_network_and_replay(reads: bool) -> None:
     assert replay.geometry.lengths == (3, 4, 2, 2)
 
 
+@pytest.mark.parametrize("core", ["lstm", "gru"])
+def test_the_network_is_the_one_that_was_asked_for(core: str) -> None:
+    env = Diary()
+    changes = {"core": core, "core_units": (6, 7), "torso_units": 9, "head_units": 5}
+    for dueling in (True, False):
+        network = make_network(replace(CONFIG, **changes, dueling=dueling), env.observation_space, env.action_space)
+        shapes = [(weight.path, tuple(weight.shape)) for weight in network.weights if weight.path.endswith("/kernel")]
+        gates = {"lstm": 4, "gru": 3}[core]
+        read = shapes[1][1][0]  # the torso's units, the previous action and reward
+        expected = [(3, 9), (read, 6 * gates), (6, 7 * gates), (7, 5), (5, 3)]
+        if dueling:
+            expected[4:] = [(7, 5), (5, 3), (5, 1)]
+        assert [shape for _, shape in shapes] == expected
+        assert read > 9
+        assert all(f"{core}_cell" in path for path, _ in shapes[1:3])
+
+
 def test_the_weights_that_are_kept_are_those_of_the_best_evaluation(tmp_path: Path) -> None:
     once = {"evaluation_period": 40, "evaluation_episodes": 4, "final_evaluation_episodes": 4}
     trainer = Trainer(replace(CONFIG, **once), tmp_path)

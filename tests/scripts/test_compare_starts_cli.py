@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare_starts.py"
 
 
@@ -28,6 +30,26 @@ def test_a_run_leaves_both_starts_in_a_folder_named_by_the_time(tmp_path: Path) 
         record = json.loads((folder / start / "seed0" / "config.json").read_text())
         assert record["config"]["sequence_start"] == start
         assert (folder / start / "seed0" / "summary.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seeds", "0", "0"], "seeds=(0, 0) must name at least one, and each once"),
+        (["--seeds", "-1"], "seeds=(-1,) must all be from 0 to 2000000000"),
+        (["--seeds"], "seeds=() must name at least one"),
+        (["--starts", "zero", "zero"], "starts=('zero', 'zero') must name at least one, and each once"),
+        (["--total-steps", "0"], "total_steps=0 must be at least 1"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line_before_anything_is_run(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    result = run(*arguments, folder=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_was_asked_for_is_not_overwritten(tmp_path: Path) -> None:

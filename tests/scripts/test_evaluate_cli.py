@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -37,12 +38,13 @@ def load() -> ModuleType:
 evaluate_script = load()
 
 
-def make_run(path: Path, env_id: str) -> Path:
+def make_run(path: Path, env_id: str, **env_kwargs: object) -> Path:
     """The folder of a run that has kept untrained weights as its best."""
-    config = Config(env_id=env_id, seed=4, torso_units=8, core_units=(8,))
+    env_args = tuple(f"{name}={value}" for name, value in env_kwargs.items())
+    config = Config(env_id=env_id, env_args=env_args, seed=4, torso_units=8, core_units=(8,))
     with RunFolder(path, config) as folder:
         folder.started(config, 0.95, 1, 1)
-    with_one = make_envs(env_id, 1)
+    with_one = make_envs(env_id, 1, env_kwargs=env_kwargs)
     network = make_network(config, with_one.single_observation_space, with_one.single_action_space)
     with_one.close()
     save_weights(path / "checkpoints" / "best.npz", network)
@@ -65,6 +67,29 @@ class Silent(gymnasium.Env[np.int64, np.int64]):
 
     def step(self, action: np.int64) -> tuple[np.int64, float, bool, bool, dict[str, object]]:
         return np.int64(0), 1.0, True, False, {}
+
+
+class Fragile(Silent):
+    """Cannot be made without being told how many rewards are numbers; shows how many there were."""
+
+    metadata = {"render_modes": ["ansi"]}  # noqa: RUF012
+
+    def __init__(self, sound: int, render_mode: str | None = None) -> None:
+        self.sound, self.render_mode, self.steps = sound, render_mode, 0
+
+    def step(self, action: np.int64) -> tuple[np.int64, float, bool, bool, dict[str, object]]:
+        self.steps += 1
+        return np.int64(0), 1.0 if self.steps <= self.sound else np.nan, True, False, {}
+
+    def render(self) -> str:
+        return f"{self.steps} steps"
+
+
+@pytest.fixture
+def fragile() -> Iterator[str]:
+    gymnasium.register("EvaluateFragile-v0", entry_point=Fragile)
+    yield "EvaluateFragile-v0"
+    del gymnasium.registry["EvaluateFragile-v0"]
 
 
 def refusal(*arguments: str) -> str:
@@ -132,6 +157,27 @@ def test_an_environment_that_cannot_be_shown_is_refused(tmp_path: Path) -> None:
         )
     finally:
         del gymnasium.registry["EvaluateSilent-v0"]
+
+
+@pytest.mark.parametrize("more", [{}, {"render_mode": "ansi"}])
+def test_arguments_of_an_environment_are_those_it_is_shown_with(
+    fragile: str, more: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run", fragile, sound=9, **more)
+    assert evaluate_script.main([str(run), "--render"]) == 0
+    assert "1 steps" in capsys.readouterr().out.splitlines()
+
+
+def test_an_environment_that_fails_is_told_in_one_line(
+    fragile: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run", fragile, sound=3)
+    assert evaluate_script.main([str(run)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert "reward" in printed.err
+    assert len(printed.err.splitlines()) == 1
 
 
 def test_options_default_to_the_best_weights() -> None:

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 
@@ -125,14 +124,11 @@ def test_a_box_of_another_make_is_shown_as_it_is() -> None:
     assert cli._without_box("something else\n  in two lines\n") == "something else\n  in two lines"
 
 
-def test_help_is_quick_and_says_what_the_preset_says(tmp_path: Path) -> None:
-    start = time.perf_counter()
+def test_help_says_what_the_preset_says(tmp_path: Path) -> None:
     result = run("--help", "--preset", "control", folder=tmp_path)
-    seconds = time.perf_counter() - start
     assert (result.returncode, result.stderr) == (0, "")
     assert "Train a recurrent agent" in result.stdout
     assert "Trained steps of a sequence. (default: 40)" in result.stdout
-    assert seconds < 3  # TensorFlow's import alone takes longer
 
 
 def test_neither_help_nor_a_mistake_imports_tensorflow() -> None:
