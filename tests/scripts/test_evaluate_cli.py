@@ -70,7 +70,7 @@ class Silent(gymnasium.Env[np.int64, np.int64]):
 
 
 class Fragile(Silent):
-    """Cannot be made without being told how many rewards are numbers; shows how many there were."""
+    """Cannot be made without being told how many rewards are numbers; shows how many steps there were."""
 
     metadata = {"render_modes": ["ansi"]}  # noqa: RUF012
 
@@ -82,7 +82,7 @@ class Fragile(Silent):
         return np.int64(0), 1.0 if self.steps <= self.sound else np.nan, True, False, {}
 
     def render(self) -> str:
-        return f"{self.steps} steps"
+        return f"{self.steps} steps, {self.render_mode}"
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_arguments_of_an_environment_are_those_it_is_shown_with(
 ) -> None:
     run = make_run(tmp_path / "run", fragile, sound=9, **more)
     assert evaluate_script.main([str(run), "--render"]) == 0
-    assert "1 steps" in capsys.readouterr().out.splitlines()
+    assert "1 steps, ansi" in capsys.readouterr().out.splitlines()
 
 
 def test_an_environment_that_fails_is_told_in_one_line(
