@@ -72,7 +72,7 @@ class Silent(gymnasium.Env[np.int64, np.int64]):
 class Fragile(Silent):
     """Cannot be made without being told how many rewards are numbers; shows how many steps there were."""
 
-    metadata = {"render_modes": ["ansi"]}  # noqa: RUF012
+    metadata = {"render_modes": ["ansi"], "render_fps": 30}  # noqa: RUF012
 
     def __init__(self, sound: int, render_mode: str | None = None) -> None:
         self.sound, self.render_mode, self.steps = sound, render_mode, 0
