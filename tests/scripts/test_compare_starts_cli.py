@@ -36,7 +36,7 @@ def test_a_run_leaves_both_starts_in_a_folder_named_by_the_time(tmp_path: Path) 
     ("arguments", "message"),
     [
         (["--seeds", "0", "0"], "seeds=(0, 0) must name at least one, and each once"),
-        (["--seeds", "-1"], "seeds=(-1,) must all be from 0 to 2000000000"),
+        (["--seeds", "-1"], "seed=-1 must be in [0, 2**32)"),
         (["--seeds"], "seeds=() must name at least one"),
         (["--starts", "zero", "zero"], "starts=('zero', 'zero') must name at least one, and each once"),
         (["--total-steps", "0"], "total_steps=0 must be at least 1"),
