@@ -115,6 +115,7 @@ class SequenceReplay:
         self.storage = StepStorage(self.observation_spec, self.action_spec, num_envs, rows_per_env)
         slots = num_envs * (1 + rows_per_env // geometry.period)
         self.table = SequenceTable(state_example, num_envs, slots, priority_exponent)
+        self._priority_limits = np.array([0.0, self.table.highest_priority])
         self.writer = SequenceWriter(geometry, self.storage, self.table)
         self.dropped_updates = 0
         """Priority updates that came after their sequence had been overwritten."""
@@ -340,7 +341,7 @@ class SequenceReplay:
         return np.broadcast_to(array, (self.num_envs,))
 
     def _refuse_bad_priorities(self, values: NDArray[np.float64], name: str) -> None:
-        if within(values, 0.0, self.table.highest_priority):
+        if within(values, self._priority_limits):
             return
         if not (np.isfinite(values) & (values >= 0)).all():
             raise ValueError(f"{name} must be finite and at least 0; it is {values.tolist()}")

@@ -19,14 +19,14 @@ def whole(value: Any, name: str) -> int:
     return int(value)
 
 
-def within(array: NDArray[Any], low: Any, high: Any) -> bool:
+def within(array: NDArray[Any], limits: NDArray[Any]) -> bool:
     """Whether ``low <= x <= high`` for every ``x`` of the array, which what is not a number is not.
 
     Args:
         array: of whole numbers, float32 or float64.
-        low, high: numbers of its dtype.
+        limits: low and high, ``[2]``, of its dtype.
     """
-    return bool(_within(array.ravel(), low, high))
+    return bool(_within(array.ravel(), limits))
 
 
 def rows_are_finite(array: NDArray[Any], size: int, rows: NDArray[np.int64]) -> bool:
@@ -46,7 +46,8 @@ _COMPILED = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 @njit(cache=True, nogil=True)
-def _within(values: Any, low: Any, high: Any) -> bool:
+def _within(values: Any, limits: Any) -> bool:
+    low, high = limits[0], limits[1]
     # Whole numbers that are or-ed, and no way out before the end, are what the compiler can do many at a time.
     outside = np.int32(0)
     for i in range(values.size):

@@ -59,13 +59,12 @@ class Leaf:
             raise ValueError(f"{name} has shape {array.shape}, must be {lead + self.shape}")
         if rows is not None:
             array = rows_of(array, rows, lead)
-        limits = self._limits
         if array.dtype != self.dtype:
             array = self._of_kind(array, name)
-            limits = limits if array.dtype == self.dtype else None
-        if limits is None or not (self._is_unlimited or within(array, *limits)):
+        flat, limits = array.ravel(), self._limits
+        if limits is None or array.dtype != self.dtype or not (self._is_unlimited or within(flat, limits)):
             self._compare(array, name, lead, rows)
-        return as_bytes(array, self.dtype)
+        return as_bytes(flat, self.dtype)
 
     def _of_kind(self, array: NDArray[Any], name: str) -> NDArray[Any]:
         """An array of another dtype: as it is, if its numbers may be stored at this leaf's, else at this leaf's."""
@@ -94,8 +93,8 @@ class Leaf:
                 )
 
     @cached_property
-    def _limits(self) -> tuple[Any, Any] | None:
-        """The one lowest and the one highest value allowed; None where they differ by element."""
+    def _limits(self) -> NDArray[Any] | None:
+        """The one lowest and the one highest value allowed, at this leaf's dtype; None where they differ by element."""
         if self.dtype not in (np.float32, np.float64) and not (self.dtype.kind in "iu" and self.dtype.isnative):
             return None
         bounds = [bound for bound in (self.low, self.high) if bound is not None]
@@ -103,12 +102,14 @@ class Leaf:
             return None
         low = -np.inf if self.low is None else self.low.flat[0]
         high = np.inf if self.high is None else self.high.flat[0]
-        return self.dtype.type(low), self.dtype.type(high)
+        return np.array([low, high], self.dtype)
 
     @cached_property
     def _is_unlimited(self) -> bool:
         """Whether the limits are those of the dtype, such as those of an image's bytes: nothing can be outside."""
-        return self.dtype.kind in "iu" and self._limits == (np.iinfo(self.dtype).min, np.iinfo(self.dtype).max)
+        if self.dtype.kind not in "iu" or self._limits is None:
+            return False
+        return self._limits.tolist() == [np.iinfo(self.dtype).min, np.iinfo(self.dtype).max]
 
     def _rounded(self, array: NDArray[Any], name: str) -> NDArray[Any]:
         """``array`` at this leaf's dtype: it is what will be stored that must be inside the space."""
@@ -167,6 +168,7 @@ class ObservationSpec:
     def __init__(self, space: spaces.Space[Any]) -> None:
         self.space = space
         self.tree = space_tree(space)
+        self._structure = trees.Structure(self.tree)
         named = trees.named_leaves(self.tree, "")
         if not named:
             raise ValueError(f"observation_space={space} holds no array")
@@ -180,7 +182,7 @@ class ObservationSpec:
         rows: NDArray[np.int64] | None = None,
     ) -> list[NDArray[np.uint8]]:
         """Bytes of the leaves of an observation, or of its ``rows``; see `Leaf.check`."""
-        parts = trees.leaves_like(self.tree, observation, name)
+        parts = self._structure.leaves(observation, name)
         return [leaf.check(part, lead, name, rows) for leaf, part in zip(self.leaves, parts, strict=True)]
 
     def build(self, parts: list[Any]) -> Tree:
@@ -188,6 +190,7 @@ class ObservationSpec:
         return trees.build(self.tree, parts)
 
 
+_INT64, _UINT64 = np.dtype(np.int64), np.dtype(np.uint64)
 _LARGEST_INT64 = np.uint64(np.iinfo(np.int64).max)
 
 
@@ -240,15 +243,13 @@ class ActionSpec:
         array = trees.as_array(action, "action")
         if array.dtype.kind not in "iu":
             raise TypeError(f"action has dtype {array.dtype}, must be an integer type")
-        if array.dtype == np.uint64:
+        if array.dtype == _UINT64:
             array = np.minimum(array, _LARGEST_INT64)
         if array.shape != lead + self._shape:
             raise ValueError(f"action has shape {array.shape}, must be {lead + self._shape}")
         if not self._shape:
-            index = array.astype(np.int64).ravel()
-            if self._start:
-                index -= self._start
-            return index
+            index = array.ravel().astype(_INT64)
+            return index - self._start if self._start else index
         parts = array.reshape(math.prod(lead), -1).astype(np.int64) - self._start
         inside = ((parts >= 0) & (parts < np.asarray(self._sizes))).all(axis=1)
         index = np.ravel_multi_index(tuple(parts.T), self._sizes, mode="clip").astype(np.int64)

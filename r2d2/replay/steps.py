@@ -10,31 +10,17 @@ from r2d2.replay.geometry import SequenceGeometry
 from r2d2.replay.limits import rows_are_finite
 from r2d2.replay.rows import rows_of
 from r2d2.replay.spaces import ActionSpec, ObservationSpec
-from r2d2.replay.survey import survey
+from r2d2.replay.survey import STEP_BYTES, columns_of, survey
 from r2d2.replay.trees import Tree
-
-
-class Columns(NamedTuple):
-    """What is one number of each of n steps."""
-
-    action: NDArray[np.int64]
-    """int64[n], indices."""
-    reward: NDArray[np.float32]
-    terminated: NDArray[np.bool_]
-    truncated: NDArray[np.bool_]
-    active: NDArray[np.bool_]
-    """bool[n], or empty: all are."""
-
-    def ends(self) -> NDArray[np.int64]:
-        """Numbers of the steps with which episodes end, int64[e]."""
-        ended = self.terminated | self.truncated
-        return np.flatnonzero(ended & self.active if len(self.active) else ended)
 
 
 class Steps(NamedTuple):
     """Steps that are fit to be stored; n: as many as were given."""
 
-    columns: Columns
+    count: int
+    """n"""
+    block: NDArray[np.uint8]
+    """Of `r2d2.replay.survey.columns_of`."""
     observations: list[NDArray[np.uint8]]
     """Bytes of their leaves at the dtypes of the space, uint8[n * size of the leaf]."""
     finals: list[NDArray[np.uint8]]
@@ -43,12 +29,12 @@ class Steps(NamedTuple):
     """int64[k], numbers of the steps whose recurrent states are kept."""
     states: list[NDArray[np.uint8]]
     """Bytes of the leaves of m recurrent states, uint8[m * size of the leaf]."""
-    kept_states: NDArray[np.int64]
-    """int64[k], which of them are those of the steps ``kept``."""
+    in_place: bool
+    """Whether these have the numbers of their steps; else they are those of the steps ``kept``, one after the other."""
 
 
 _ALL = np.empty(0, np.bool_)
-_BOOL, _FLOAT32, _UINT8 = np.dtype(np.bool_), np.dtype(np.float32), np.dtype(np.uint8)
+_BOOL, _FLOAT32, _INT64, _UINT8 = (np.dtype(kind) for kind in (np.bool_, np.float32, np.int64, np.uint8))
 
 
 class StepChecker:
@@ -70,7 +56,7 @@ class StepChecker:
     ) -> None:
         self._observations = observations
         self._actions = actions
-        self._state_example = state_example
+        self._state_structure = trees.Structure(state_example)
         self._state_leaves = [
             (name, np.shape(leaf), np.asarray(leaf).dtype, np.size(leaf))
             for name, leaf in trees.named_leaves(state_example, "state")
@@ -101,27 +87,34 @@ class StepChecker:
             TypeError: wrong dtype.
             ValueError: wrong shape or structure, a value outside its space or not finite, a missing final observation.
         """
-        columns = Columns(
-            self._actions.to_index(action, lead),
+        index = self._actions.to_index(action, lead)
+        n = len(index)
+        block, kept = np.empty(n * STEP_BYTES, _UINT8), np.empty(n, _INT64)
+        are_fit, any_ends, k = survey(
+            self._lengths,
+            open_step,
+            self._actions.count,
+            index,
             _float32(reward, lead, "reward"),
             flags(terminated, lead, "terminated"),
             flags(truncated, lead, "truncated"),
             _ALL if active is None else flags(active, lead, "active"),
+            block,
+            kept,
         )
-        kept = np.empty(len(columns.action), np.int64)
-        are_fit, any_ends, k = survey(self._lengths, open_step, self._actions.count, *columns, kept)
         if not are_fit:
-            self._refuse(action, columns)
+            self._refuse(action, block)
         kept = kept[:k]
         observations = self._observations.check(observation, lead)
-        finals = self.finals(final_observation, columns.ends(), lead) if any_ends else []
-        return Steps(columns, observations, finals, kept, *self._states(state, kept, lead))
+        finals = self.finals(final_observation, _ends(block), lead) if any_ends else []
+        return Steps(n, block, observations, finals, kept, *self._states(state, kept, lead))
 
-    def _refuse(self, action: ArrayLike, columns: Columns) -> None:
-        if ((columns.action < 0) | (columns.action >= self._actions.count)).any():
+    def _refuse(self, action: ArrayLike, block: NDArray[np.uint8]) -> None:
+        index, reward, _, _ = columns_of(block)
+        if ((index < 0) | (index >= self._actions.count)).any():
             raise ValueError(f"action {np.asarray(action).tolist()} is outside {self._actions.space}")
         raise ValueError(
-            f"reward must be finite in float32; it is {columns.reward.tolist()}: "
+            f"reward must be finite in float32; it is {reward.tolist()}: "
             "look at the environment, a learner would only pass it on"
         )
 
@@ -137,26 +130,25 @@ class StepChecker:
 
     def _states(
         self, state: Tree, rows: NDArray[np.int64], lead: tuple[int, ...]
-    ) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64]]:
-        """`Steps.states` and `Steps.kept_states`: those in ``rows`` (int64[k]) of the states with the axes ``lead``.
+    ) -> tuple[list[NDArray[np.uint8]], bool]:
+        """`Steps.states` and `Steps.in_place`: those in ``rows`` (int64[k]) of the states with the axes ``lead``.
 
         Raises:
             TypeError, ValueError: `state` is of another network, or not finite in these rows.
         """
-        parts = trees.leaves_like(self._state_example, state, "state")
-        arrays, in_place = [], True
+        parts = self._state_structure.leaves(state, "state")
+        arrays = []
         for (name, shape, dtype, _), part in zip(self._state_leaves, parts, strict=True):
             array = trees.as_array(part, name)
             if array.shape != lead + shape:
                 raise ValueError(f"{name} has shape {array.shape}, must be {lead + shape}: {_axes(lead, shape)}")
             if array.dtype != dtype:
                 raise TypeError(f"{name} has dtype {array.dtype}, must be {dtype}")
-            in_place &= array.flags.c_contiguous
             arrays.append(array)
         leaves: list[NDArray[np.uint8]] = []
         if not len(rows):
-            return leaves, rows
-        numbers = rows
+            return leaves, True
+        in_place, numbers = all(array.flags.c_contiguous for array in arrays), rows
         if not in_place:
             arrays, numbers = [rows_of(array, rows, lead) for array in arrays], np.arange(len(rows))
         for (name, _, _, size), array in zip(self._state_leaves, arrays, strict=True):
@@ -164,7 +156,13 @@ class StepChecker:
             if not rows_are_finite(flat, size, numbers):
                 raise ValueError(f"{name} must be finite; it holds NaN or infinity")
             leaves.append(flat.view(_UINT8))
-        return leaves, numbers
+        return leaves, in_place
+
+
+def _ends(block: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Numbers of the steps with which episodes end, int64[e]."""
+    _, _, flags, made = columns_of(block)
+    return np.flatnonzero(flags * made)
 
 
 def _axes(lead: tuple[int, ...], shape: tuple[int, ...]) -> str:
@@ -172,7 +170,7 @@ def _axes(lead: tuple[int, ...], shape: tuple[int, ...]) -> str:
 
 
 def flags(values: ArrayLike, lead: tuple[int, ...], name: str) -> NDArray[np.bool_]:
-    """A copy of ``values``, bool[*lead], with one axis.
+    """``values``, bool[*lead], with one axis; a copy only where it must be one.
 
     Raises:
         TypeError, ValueError: they are not.
@@ -182,17 +180,22 @@ def flags(values: ArrayLike, lead: tuple[int, ...], name: str) -> NDArray[np.boo
         raise ValueError(f"{name} has shape {array.shape}, must be {lead}")
     if array.dtype != _BOOL:
         raise TypeError(f"{name} has dtype {array.dtype}, must be bool")
-    return array.flatten()
+    return _flat(array)
 
 
 def _float32(values: ArrayLike, lead: tuple[int, ...], name: str) -> NDArray[Any]:
-    """Numbers ``[*lead]`` as float32 with one axis, a copy."""
+    """Numbers ``[*lead]`` as float32 with one axis; a copy only where it must be one."""
     array = trees.as_array(values, name)
     if array.shape != lead:
         raise ValueError(f"{name} has shape {array.shape}, must be {lead}")
     if array.dtype == _FLOAT32:
-        return array.flatten()
+        return _flat(array)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} has dtype {array.dtype}, must be a number type")
     with np.errstate(over="ignore"):
         return array.astype(np.float32).ravel()
+
+
+def _flat(array: NDArray[Any]) -> NDArray[Any]:
+    # What is read-only or unaligned is another type to the compiler, for which it would compile anew.
+    return array.ravel() if array.flags.carray else array.flatten()

@@ -4,7 +4,7 @@ A leaf is whatever is not a dict, tuple or list. The tools of TensorFlow and opt
 replay must not need them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ Tree = Any
 
 _SEQUENCES = (tuple, list)
 _NESTED = (dict, *_SEQUENCES)
+_ARRAYS = {np.ndarray}
 
 
 def as_array(values: Any, name: str) -> NDArray[Any]:
@@ -60,6 +61,29 @@ def is_of_tuples(tree: Tree) -> bool:
     if isinstance(tree, tuple):
         return all(is_of_tuples(part) for part in tree)
     return not isinstance(tree, _NESTED)
+
+
+class Structure:
+    """How a tree is nested, for one that is taken apart at every step.
+
+    Args:
+        like: a tree so nested.
+    """
+
+    def __init__(self, like: Tree) -> None:
+        self._like = like
+        is_flat = isinstance(like, _SEQUENCES) and not any(isinstance(part, _NESTED) for part in like)
+        self._arrays = len(like) if is_flat else -1
+        self._is_one_array = not isinstance(like, _NESTED)
+
+    def leaves(self, tree: Tree, name: str) -> Sequence[Any]:
+        """See `leaves_like`."""
+        # The observations of most environments and the states of most networks, a few times as fast.
+        if self._is_one_array and type(tree) is np.ndarray:
+            return [tree]
+        if type(tree) is tuple and len(tree) == self._arrays and set(map(type, tree)) == _ARRAYS:
+            return tree
+        return leaves_like(self._like, tree, name)
 
 
 def _build(like: Tree, supply: Iterator[Any]) -> Tree:

@@ -13,8 +13,14 @@ from numba import njit
 from r2d2.replay.geometry import begun_by, complete_by
 from r2d2.replay.records import FINAL, FIRST, TERMINATED, TRUNCATED
 from r2d2.replay.slots import FREE, settle, take
+from r2d2.replay.survey import columns_of
 
-BUILT_ON = {"geometry.py": "b97d7a31673b", "records.py": "1df071088303", "slots.py": "d80885d410a2"}
+BUILT_ON = {
+    "survey.py": "a95e1a0f1d02",
+    "geometry.py": "b97d7a31673b",
+    "records.py": "1df071088303",
+    "slots.py": "d80885d410a2",
+}
 """Hashes of what is imported here: what is compiled is kept on disk for this file's text alone."""
 
 
@@ -44,6 +50,8 @@ class Open(NamedTuple):
 class Plan(NamedTuple):
     """What is to be copied where, int64[room] each, of which the first few are meant; used again for other steps."""
 
+    block: Any
+    """int64[6, room], the rest one by one: to hand over one array costs less than six."""
     rows: Any
     """Row of each active step."""
     steps: Any
@@ -58,9 +66,10 @@ class Plan(NamedTuple):
     """Of the sequences complete, in the order of their completion."""
 
     @classmethod
-    def of(cls, steps: int, begun: int, keys: int) -> "Plan":
-        """Room for so many steps, sequences that begin, and sequences complete."""
-        return cls(*(np.empty(room, np.int64) for room in (steps, steps, steps, begun, begun, keys)))
+    def of(cls, room: int) -> "Plan":
+        """Room for so many steps, sequences that begin, or sequences complete."""
+        block = np.empty((len(cls._fields) - 1, room), np.int64)
+        return cls(block, *block)
 
 
 @njit(cache=True, nogil=True)
@@ -71,13 +80,9 @@ def write_steps(
     open_arrays: Any,
     begin: int,
     end: int,
-    action: Any,
-    reward: Any,
-    terminated: Any,
-    truncated: Any,
-    active: Any,
+    block: Any,
     kept: Any,
-    kept_states: Any,
+    in_place: bool,
     weights: Any,
     plan: Any,
 ) -> tuple[int, int, int, int, int]:
@@ -90,23 +95,21 @@ def write_steps(
         ring_arrays, slot_arrays, open_arrays: `Rings`, `Slots` and `Open` as plain tuples, which come in faster;
             changed in place.
         begin, end: no environment may have more of these steps than half the rows of its ring.
-        action: int64[n], indices; step ``i`` is of environment ``i % num_envs``.
-        reward: float32[n]
-        terminated, truncated: bool[n]
-        active: bool[n], False where no step was made; empty: all were.
+        block: of `r2d2.replay.survey.columns_of`; step ``i`` is of environment ``i % num_envs``.
         kept: int64[k], the steps whose states are kept, see `r2d2.replay.survey`.
-        kept_states: int64[k], numbers of these states.
+        in_place: whether these states have the numbers of their steps; else ``0 .. k - 1``.
         weights: float64[num_envs] or float64[1], with which sequences enter.
-        plan: `Plan` as a plain tuple, with room enough; written to.
+        plan: block of a `Plan` with room enough; written to.
 
     Returns:
         The end of the steps that are written, and how many active steps, final observations, sequences begun and
         sequences complete there are in the plan.
     """
+    action, reward, ending, made = columns_of(block)
     ring_action, ring_reward, ring_flags, position = ring_arrays
     entries, ends, free, counts, nodes, starts = slot_arrays
     open_step, episode_start, open_slots, quiet = open_arrays
-    rows, steps, final_rows, begun, begun_with, keys = plan
+    rows, steps, final_rows, begun, begun_with, keys = plan[0], plan[1], plan[2], plan[3], plan[4], plan[5]
     _, train_length, period, n_step = lengths
     unroll_rows = train_length + n_step
     num_envs = len(position)
@@ -116,13 +119,13 @@ def write_steps(
     next_kept = np.searchsorted(kept, begin)
     i, env = begin, begin % num_envs
     while i < end:
-        if len(active) == 0 or active[i]:
-            step, flags = open_step[env], terminated[i] * TERMINATED + truncated[i] * TRUNCATED
+        if made[i]:
+            step, flags = open_step[env], ending[i]
             if next_kept < len(kept) and kept[next_kept] == i:
                 beyond = _begin(lengths, free, counts, open_slots, env, step, begun, m)
                 if beyond < 0:
                     break
-                begun_with[m:beyond] = kept_states[next_kept]
+                begun_with[m:beyond] = i if in_place else next_kept
                 m = beyond
                 next_kept += 1
                 if step == 0:
