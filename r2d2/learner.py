@@ -114,11 +114,12 @@ class Learner:
 
         Raises:
             DivergenceError: the loss or its gradient is not finite.
-            ValueError: the batch holds states of another network.
+            ValueError: the batch holds states of another network, or fewer steps of lookahead than ``n_step``.
 
         Nothing has been changed then.
         """
         self._refuse_other_states(batch.state)
+        self._refuse_short_lookahead(batch)
         period = self.settings.target_period
         copy_now = period is not None and (self.updates + 1) % period == 0
         numbers, priorities = self._compiled(batch, copy_now)
@@ -134,6 +135,18 @@ class Learner:
             raise ValueError(
                 f"batch.state has parts of the shapes [batch, ...] with {found}, must be {self._state_shapes}: "
                 "it is of another network"
+            )
+
+    def _refuse_short_lookahead(self, batch: Batch) -> None:
+        """Targets would be formed all the same, over fewer steps than asked for."""
+        n_step, lookahead = self.settings.n_step, np.asarray(batch.unroll_length) - batch.train_length
+        short = np.flatnonzero(lookahead < n_step)
+        last_step = np.asarray(batch.unroll_length)[short] - 2  # before the final observation, if there is one
+        ended = np.asarray(batch.terminated)[short, last_step] | np.asarray(batch.truncated)[short, last_step]
+        if not ended.all():
+            raise ValueError(
+                f"n_step={n_step} of the learner must be at most that of the replay's SequenceGeometry: the batch holds "
+                f"{lookahead[short[~ended][0]]} steps of lookahead where an episode goes on"
             )
 
     def _update(self, batch: Batch, copy_now: Any) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ class LearnerSettings:
     """
 
     n_step: int = 5
-    """Steps of reward in a target; that of the replay's geometry."""
+    """Steps of reward in a target, at most those of the replay's geometry."""
     gamma: float = 0.997
     """Discount of one step."""
     eta: float = 0.9

@@ -71,7 +71,7 @@ def prepare(growth: str, size: int, seconds: float) -> Prepared:
 
 
 def _buffer(size: int) -> dict[str, Work]:
-    player = _Player(SequenceGeometry(40, 80, 40), size, min(_FILLING_ENVS, size // 1000)).fill()
+    player = _Player(SequenceGeometry(40, 80, 40, 1), size, min(_FILLING_ENVS, size // 1000)).fill()
     replay = player.replay
     rng = np.random.default_rng(0)
     keys = replay.keys()

@@ -109,7 +109,7 @@ class SequenceGeometry:
     burn_in: int
     train_length: int
     overlap: int
-    n_step: int = 1
+    n_step: int
 
     def __post_init__(self) -> None:
         for name, least in (("burn_in", 0), ("train_length", 1), ("overlap", 0), ("n_step", 1)):

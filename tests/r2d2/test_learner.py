@@ -398,17 +398,3 @@ class TestSettings:
     def test_refuse_what_is_out_of_range(self, changes: dict[str, Any], said: str) -> None:
         with pytest.raises(ValueError, match=said):
             settings(**changes)
-
-
-@pytest.mark.parametrize("units", [3, 300])
-def test_states_of_another_network_are_refused_and_nothing_is_changed(units: int) -> None:
-    network = random_network(0, core="lstm", core_units=(6,))
-    learner = Learner(network, settings())
-    weights = network.get_weights()
-    batch = make_batch(network)
-    batch = batch._replace(state=tuple(np.zeros((5, units), np.float32) for _ in batch.state))
-    with pytest.raises(ValueError, match=rf"\({units},\).*must be .*\(6,\).*another network"):
-        learner.update(batch)
-    assert learner.updates == 0
-    for found, expected in zip(network.get_weights(), weights, strict=True):
-        np.testing.assert_array_equal(found, expected)

@@ -117,7 +117,7 @@ def test_any_cuts_leave_the_same_buffer_behind(data: st.DataObject) -> None:
     ],
 )
 def test_a_wrong_argument_is_refused_and_nothing_is_added(change: dict, error: type, message: str) -> None:
-    replay = replay_of(SequenceGeometry(1, 2, 0), 100, 2)
+    replay = replay_of(SequenceGeometry(1, 2, 0, 1), 100, 2)
     steps = random_steps(np.random.default_rng(0), 4, 2, 0.2, 1.0)
     before = replay.get_state()
     with pytest.raises(error, match=message):
@@ -130,7 +130,7 @@ def test_a_wrong_argument_is_refused_and_nothing_is_added(change: dict, error: t
 def test_one_number_that_is_unfit_is_found_wherever_it_is(data: st.DataObject) -> None:
     draw = data.draw
     time, num_envs = draw(st.integers(1, 40), label="time"), draw(st.integers(1, 5), label="num_envs")
-    replay = replay_of(SequenceGeometry(1, 2, 0), 100 * num_envs, num_envs)
+    replay = replay_of(SequenceGeometry(1, 2, 0, 1), 100 * num_envs, num_envs)
     steps = random_steps(np.random.default_rng(0), time, num_envs, 0.2, 1.0)
     place = draw(st.integers(0, time - 1), label="t"), draw(st.integers(0, num_envs - 1), label="env")
     name, value, message = draw(
@@ -143,12 +143,12 @@ def test_one_number_that_is_unfit_is_found_wherever_it_is(data: st.DataObject) -
     steps[name][place] = value
     with pytest.raises(ValueError, match=message):
         replay.add_many(**steps)
-    same_state(replay, replay_of(SequenceGeometry(1, 2, 0), 100 * num_envs, num_envs))
+    same_state(replay, replay_of(SequenceGeometry(1, 2, 0, 1), 100 * num_envs, num_envs))
 
 
 def test_no_step_at_all_adds_nothing_and_one_axis_is_refused() -> None:
     replay = SequenceReplay(
-        spaces.Box(-1, 1, (2,)), spaces.Discrete(2), (np.zeros(3, np.float32),), SequenceGeometry(1, 2, 0), capacity=40
+        spaces.Box(-1, 1, (2,)), spaces.Discrete(2), (np.zeros(3, np.float32),), SequenceGeometry(1, 2, 0, 1), capacity=40
     )
     nothing = np.zeros((0, 1), np.float32)
     ends = np.zeros((0, 1), bool)
@@ -165,7 +165,7 @@ def test_no_step_at_all_adds_nothing_and_one_axis_is_refused() -> None:
 def test_of_states_those_that_are_kept_are_looked_at(data: st.DataObject) -> None:
     draw = data.draw
     train_length = draw(st.integers(1, 5), label="train_length")
-    geometry = SequenceGeometry(draw(st.integers(0, 5)), train_length, draw(st.integers(0, train_length - 1)))
+    geometry = SequenceGeometry(draw(st.integers(0, 5)), train_length, draw(st.integers(0, train_length - 1)), 1)
     num_envs, time = draw(st.integers(1, 3), label="num_envs"), draw(st.integers(1, 25), label="time")
     rng = np.random.default_rng(draw(st.integers(0, 1000), label="seed"))
     steps = random_steps(rng, time, num_envs, ending=0.2, active=0.8)
@@ -193,7 +193,7 @@ def test_of_states_those_that_are_kept_are_looked_at(data: st.DataObject) -> Non
 
 
 def test_steps_in_many_parts_make_no_more_room_than_one_by_one() -> None:
-    geometry = SequenceGeometry(1, 4, 1)
+    geometry = SequenceGeometry(1, 4, 1, 1)
     steps = random_steps(np.random.default_rng(0), 200, 2, 0.05, 1.0)
     at_once, one_by_one = (replay_of(geometry, 2 * 30, 2) for _ in range(2))
     at_once.add_many(**steps)  # written in parts of 14 steps, for rings of 30 rows

@@ -672,7 +672,7 @@ def test_what_is_outside_its_space_is_named_by_its_place(changed: dict[str, Any]
 
 
 def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
-    geometry = SequenceGeometry(np.int64(1), np.int32(2), np.uint8(1))
+    geometry = SequenceGeometry(np.int64(1), np.int32(2), np.uint8(1), np.int64(1))
     assert geometry == GEOMETRY
     assert {type(length) for length in geometry.lengths} == {int}
     replay = SequenceReplay(
