@@ -4,8 +4,9 @@ import ast
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
+from r2d2.field_types import require_declared_types
 from r2d2.replay import SequenceGeometry
 from r2d2.settings import LearnerSettings
 
@@ -17,6 +18,7 @@ class Config:
     """Configuration of a run. The defaults are those of the preset "memory"; see `agents.presets`.
 
     Raises:
+        TypeError: a value is of another type.
         ValueError: a value is out of its range, or two do not fit together; the message names them.
     """
 
@@ -111,7 +113,7 @@ class Config:
     evaluation_episodes: int = 20
     """Episodes of an evaluation on the way; one that may be the best is confirmed over final_evaluation_episodes."""
     final_evaluation_episodes: int = 100
-    """Episodes over which an evaluation is confirmed that may be the best, or a solution."""
+    """Episodes over which an evaluation is confirmed that may be the best, if more than those on the way."""
     evaluated_weights: Literal["online", "target"] = "online"
     """Which weights are evaluated and kept: the trained ones, or the target network's, a slow average of them."""
     stop_when_solved: bool = True
@@ -122,13 +124,11 @@ class Config:
     """Environment steps between lines of metrics."""
 
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self)).items():
-            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
-                raise ValueError(f"{name}={getattr(self, name)!r} must be one of {list(get_args(hint))}")
-            if hint is int and (isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int)):
-                raise TypeError(f"{name}={getattr(self, name)!r} must be a whole number")
+        require_declared_types(self)
         _require(self, "seed", lambda v: 0 <= v < 2**32, "in [0, 2**32)")
-        _require(self, "env_timeout", lambda v: v is None or v > 0, "None or greater than 0")
+        _require(self, "env_timeout", lambda v: v is None or 0 < v < math.inf, "None or a number greater than 0")
+        if self.env_timeout is not None and self.env_mode == "sync":
+            raise ValueError(f"env_timeout={self.env_timeout} needs env_mode='async': one process cannot be timed out")
         _ = self.env_kwargs  # checks the arguments' form
         for name in ("total_steps", "num_envs", "batch_size", "evaluation_period", "evaluation_episodes"):
             _require(self, name, lambda v: v >= 1, "at least 1")
@@ -158,6 +158,8 @@ class Config:
             name, equals, value = argument.partition("=")
             if not equals or not name.isidentifier():
                 raise ValueError(f"env_args={argument!r} must have the form name=value")
+            if name in kwargs:
+                raise ValueError(f"env_args={argument!r} gives {name} a second time")
             try:
                 kwargs[name] = ast.literal_eval(value)
             except (ValueError, SyntaxError):

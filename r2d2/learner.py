@@ -139,14 +139,14 @@ class Learner:
 
     def _refuse_short_lookahead(self, batch: Batch) -> None:
         """Targets would be formed all the same, over fewer steps than asked for."""
-        n_step, lookahead = self.settings.n_step, np.asarray(batch.unroll_length) - batch.train_length
+        n_step, lookahead = self.settings.n_step, np.asarray(batch.unroll_length) - np.asarray(batch.train_length)
         short = np.flatnonzero(lookahead < n_step)
         last_step = np.asarray(batch.unroll_length)[short] - 2  # before the final observation, if there is one
         ended = np.asarray(batch.terminated)[short, last_step] | np.asarray(batch.truncated)[short, last_step]
         if not ended.all():
             raise ValueError(
-                f"n_step={n_step} of the learner must be at most that of the replay's SequenceGeometry: the batch holds "
-                f"{lookahead[short[~ended][0]]} steps of lookahead where an episode goes on"
+                f"n_step={n_step} of the learner must be at most that of the replay's SequenceGeometry: the batch "
+                f"holds {lookahead[short[~ended][0]]} steps of lookahead where an episode goes on"
             )
 
     def _update(self, batch: Batch, copy_now: Any) -> tuple[Any, Any]:

@@ -5,12 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from r2d2.field_types import require_declared_types
+
 
 @dataclass(frozen=True)
 class LearnerSettings:
     """Numbers of the update; the defaults are the paper's (R2D2, table 2 of the appendix).
 
     Raises:
+        TypeError: a number is of another type.
         ValueError: a number is out of its range, or both or neither of ``target_period`` and ``target_mixing`` given.
     """
 
@@ -36,6 +39,7 @@ class LearnerSettings:
     """Share of the online weights mixed into the target network at every update, instead of copies."""
 
     def __post_init__(self) -> None:
+        require_declared_types(self)
         _require(self, "n_step", lambda v: v >= 1, "at least 1")
         _require(self, "gamma", lambda v: 0 <= v <= 1, "in [0, 1]")
         _require(self, "eta", lambda v: 0 <= v <= 1, "in [0, 1]")

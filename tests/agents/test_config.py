@@ -1,9 +1,11 @@
 """The configuration refuses what cannot work, and the presets are what they say."""
 
+import json
 import math
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, asdict, fields
 from typing import Any
 
+import numpy as np
 import pytest
 
 from agents.config import Config
@@ -39,7 +41,10 @@ class TestRefuses:
             ("core_units", (), r"core_units=\(\) must be one or more numbers of at least 1"),
             ("core_units", (64, 0), r"core_units=\(64, 0\) must be one or more numbers of at least 1"),
             ("solved_return", math.nan, "solved_return=nan must be None or a finite number"),
-            ("env_timeout", 0.0, "env_timeout=0.0 must be None or greater than 0"),
+            ("env_timeout", 0.0, "env_timeout=0.0 must be None or a number greater than 0"),
+            ("env_timeout", math.inf, "env_timeout=inf must be None or a number greater than 0"),
+            ("env_timeout", 5.0, "env_timeout=5.0 needs env_mode='async'"),
+            ("env_args", ("a=3", "b=1", "a=4"), "env_args='a=4' gives a a second time"),
             ("env_args", ("corridor_length",), "env_args='corridor_length' must have the form name=value"),
             ("env_args", ("=3",), "env_args='=3' must have the form name=value"),
             # One of few.
@@ -72,9 +77,28 @@ class TestRefuses:
             Config(**{name: value})
 
     @pytest.mark.parametrize("name", ["num_envs", "total_steps", "seed", "n_step", "burn_in", "batch_size"])
-    @pytest.mark.parametrize("value", [2.0, math.nan, "3", None, True])
+    @pytest.mark.parametrize("value", [2.0, 8.5, math.nan, "3", None, True])
     def test_a_number_that_is_not_whole(self, name: str, value: Any) -> None:
         with pytest.raises(TypeError, match=rf"{name}={value!r} must be a whole number"):
+            Config(**{name: value})
+
+    @pytest.mark.parametrize(
+        ("name", "value", "said"),
+        [
+            ("gamma", "0.9", "gamma='0.9' must be a number"),
+            ("dueling", "no", "dueling='no' must be True or False"),
+            ("dueling", 1, "dueling=1 must be True or False"),
+            ("env_id", None, "env_id=None must be a string"),
+            ("target_period", 2.5, "target_period=2.5 must be None or a whole number"),
+            ("solved_return", "high", "solved_return='high' must be None or a number"),
+            ("core_units", 64, "core_units=64 must be a tuple, each part a whole number"),
+            ("core_units", [64], r"core_units=\[64\] must be a tuple, each part a whole number"),
+            ("core_units", (64, 32.5), r"core_units=\(64, 32.5\) must be a tuple, each part a whole number"),
+            ("env_args", ("a=1", 2), r"env_args=\('a=1', 2\) must be a tuple, each part a string"),
+        ],
+    )
+    def test_a_value_of_another_type(self, name: str, value: Any, said: str) -> None:
+        with pytest.raises(TypeError, match=said + "$"):
             Config(**{name: value})
 
     def test_a_replay_without_room_for_a_sequence_of_each_environment(self) -> None:
@@ -171,11 +195,10 @@ class TestPresets:
         assert preset(name).normalize_rewards
 
 
-def test_a_number_that_must_be_whole_is_refused_otherwise():
-    with pytest.raises(TypeError, match=r"num_envs=8.5 must be a whole number"):
-        Config(num_envs=8.5)
+def test_numbers_of_numpy_become_those_of_python() -> None:
+    config = Config(seed=np.int64(3), gamma=np.float32(0.5), dueling=np.bool_(False), core_units=(np.int32(8),))
+    assert json.dumps(asdict(config)) == json.dumps(asdict(Config(seed=3, gamma=0.5, dueling=False, core_units=(8,))))
 
 
-def test_arguments_of_the_environment_are_python_literals_or_text():
-    config = Config(env_args=("length=20", "random_start=True", "name=maze", "sizes=[1, 2]"))
-    assert config.env_kwargs == {"length": 20, "random_start": True, "name": "maze", "sizes": [1, 2]}
+def test_whole_numbers_are_numbers() -> None:
+    assert Config(replay_ratio=4).replay_ratio == 4

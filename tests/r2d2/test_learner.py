@@ -398,3 +398,18 @@ class TestSettings:
     def test_refuse_what_is_out_of_range(self, changes: dict[str, Any], said: str) -> None:
         with pytest.raises(ValueError, match=said):
             settings(**changes)
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"n_step": 2.0}, "n_step=2.0 must be a whole number"),
+            ({"gamma": None}, "gamma=None must be a number"),
+            ({"target_period": 2.5}, "target_period=2.5 must be None or a whole number"),
+        ],
+    )
+    def test_refuse_what_is_of_another_type(self, changes: dict[str, Any], said: str) -> None:
+        with pytest.raises(TypeError, match=said):
+            settings(**changes)
+
+    def test_numbers_of_numpy_are_numbers(self) -> None:
+        assert settings(n_step=np.int64(3), gamma=np.float32(0.5)) == settings(n_step=3, gamma=0.5)

@@ -40,7 +40,9 @@ def test_sequences_of_an_episode_that_goes_on_with_less_lookahead_than_steps_of_
     lengths = [3, 4, 5]
     lengths[going_on] = 4 + LOOKAHEAD  # the others end their episodes
     batch = random_batch(learner.network, 0, [0, 1, 2], lengths, train_length=4, n_step=LOOKAHEAD)
-    assert_refused(learner, batch, rf"n_step={N_STEP} of the learner .* {LOOKAHEAD} steps of lookahead where an episode")
+    assert_refused(
+        learner, batch, rf"n_step={N_STEP} of the learner .* {LOOKAHEAD} steps of lookahead where an episode"
+    )
 
 
 @pytest.mark.parametrize("lookahead", [N_STEP, N_STEP + 2])

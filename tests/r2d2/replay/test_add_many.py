@@ -148,7 +148,11 @@ def test_one_number_that_is_unfit_is_found_wherever_it_is(data: st.DataObject) -
 
 def test_no_step_at_all_adds_nothing_and_one_axis_is_refused() -> None:
     replay = SequenceReplay(
-        spaces.Box(-1, 1, (2,)), spaces.Discrete(2), (np.zeros(3, np.float32),), SequenceGeometry(1, 2, 0, 1), capacity=40
+        spaces.Box(-1, 1, (2,)),
+        spaces.Discrete(2),
+        (np.zeros(3, np.float32),),
+        SequenceGeometry(1, 2, 0, 1),
+        capacity=40,
     )
     nothing = np.zeros((0, 1), np.float32)
     ends = np.zeros((0, 1), bool)

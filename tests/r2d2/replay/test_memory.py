@@ -74,7 +74,11 @@ def test_in_a_loop_that_keeps_the_last_batch_two_places_are_enough():
 
 def test_a_batch_is_not_changed_by_those_that_are_sampled_later():
     replay = SequenceReplay(
-        spaces.Box(-9, 9, (3,)), spaces.Discrete(2), (np.zeros(2, np.float32),), SequenceGeometry(1, 2, 0, 1), capacity=100
+        spaces.Box(-9, 9, (3,)),
+        spaces.Discrete(2),
+        (np.zeros(2, np.float32),),
+        SequenceGeometry(1, 2, 0, 1),
+        capacity=100,
     )
     rng = np.random.default_rng(0)
     replay.add_many(
