@@ -83,6 +83,10 @@ class RunConsole:
         self._say(Text(f"{config.env_id}, preset {config.preset}, seed {config.seed}", style="bold"))
         self._say(f"  {config.total_steps:,} steps in {environments}; {goal}")
         self._say(f"  {parameters:,} parameters; {_bytes(replay_bytes)} of replay for {config.capacity:,} rows")
+        if config.total_steps <= config.learning_starts:
+            self._say(
+                Text(f"  too few steps for an update: learning_starts={config.learning_starts:,}", style="yellow")
+            )
         if self._results is not None:
             self._say(f"  results in {self._results}")
         if self._is_terminal:

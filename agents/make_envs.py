@@ -15,6 +15,9 @@ Mode = Literal["sync", "async"]
 # Parameters of gymnasium.make_vec itself: among the environment's own they would be taken for those.
 _RESERVED_KWARGS = ("id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers")
 
+EXTRAS = {"ale_py": "atari", "minigrid": "minigrid", "popgym": "popgym"}
+"""Which extra of the project brings a module that registers environments."""
+
 
 def make_envs(
     env_id: str,
@@ -79,8 +82,10 @@ def _why_not_made(env_id: str, mode: str, kwargs: Mapping[str, Any], error: Exce
             hint = f"Module {module!r} was imported; does it register the environment?"
         return f"env_id={env_id!r} is not registered: {text} {hint}"
     if isinstance(error, ModuleNotFoundError) and module is not None and module not in sys.modules:
-        return f"env_id={env_id!r} names a module that cannot be imported: {text}"
-    hint = f" Is env_kwargs={dict(kwargs)!r} right?" if kwargs else ""
+        extra = EXTRAS.get(module)
+        hint = f" The project's extra {extra!r} brings it: pip install '.[{extra}]' in its folder." if extra else ""
+        return f"env_id={env_id!r} names a module that cannot be imported: {text}{hint}"
+    hint = f" Are its arguments {dict(kwargs)!r} right?" if kwargs else ""
     if mode == "async":
         hint += " Does mode='sync' work?"
     what = f"{type(error).__name__}: {text.removesuffix('.')}" if text else type(error).__name__

@@ -105,8 +105,12 @@ class Trainer:
 
     def run(self) -> Summary:
         """Train to the end."""
-        for observer in self._observers:
-            observer.started(self.config, self._solved_return, count_parameters(self.network), self.replay.nbytes)
+        try:
+            for observer in self._observers:
+                observer.started(self.config, self._solved_return, count_parameters(self.network), self.replay.nbytes)
+        except BaseException:
+            self._stream.close()
+            raise
         with self._interrupt:
             return self._finish(self._train())
 
@@ -238,6 +242,8 @@ class Trainer:
                     self._best = evaluation
         self._last = evaluation
         solved = self._solved_return is not None and evaluation.return_mean >= self._solved_return
+        # Too few episodes may reach the threshold by luck.
+        solved = solved and (evaluation.episodes >= config.final_evaluation_episodes or not interrupted)
         if solved and evaluation.best and self._solved_at is None:
             self._solved_at = (self.env_steps, self._training_seconds())
         for observer in self._observers:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from agents.benchmarks.options import Benchmark, Options
+from agents.benchmarks.options import MOST_CORES, Benchmark, Options
 from agents.benchmarks.plan import Case, Measure, Role, Subject
 
 
@@ -13,15 +13,13 @@ class ActingOptions(Options):
 
     environments: tuple[int, ...] = (1, 16, 64)
     """Numbers of environments acted in together."""
-    cores: int = 2
+    cores: int = MOST_CORES
     """Cores that each may use."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.environments or min(self.environments) < 1:
+        if min(self.environments) < 1:
             raise ValueError(f"environments={self.environments} must be numbers of at least 1")
-        if self.cores < 1:
-            raise ValueError(f"cores={self.cores} must be at least 1")
 
 
 MEASURES = (Measure("acting", "environment steps/s", "higher"),)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from agents.benchmarks.end_to_end_work import PARTS, TASKS
-from agents.benchmarks.options import Benchmark, Options
+from agents.benchmarks.options import MOST_CORES, Benchmark, Options
 from agents.benchmarks.plan import Case, Measure, Role, Subject
 from agents.benchmarks.results import CaseResult
 
@@ -26,12 +26,12 @@ class EndToEndOptions(Options):
     """Of the runs that are to solve."""
     most_steps: int = 200_000
     """Environment steps after which a task counts as not solved."""
-    cores: int = 2
+    cores: int = MOST_CORES
     """Cores that each may use."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in (("steps", 1_000), ("most_steps", 1_000), ("cores", 1), ("seed", 0)):
+        for name, least in (("steps", 1_000), ("most_steps", 1_000), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
 

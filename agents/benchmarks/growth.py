@@ -8,7 +8,7 @@ from typing import Any, Literal
 from agents.benchmarks.arithmetic import log_log_slope, spread
 from agents.benchmarks.charts import Panel, draw_lines
 from agents.benchmarks.growth_work import BATCH, GROWTHS
-from agents.benchmarks.options import Benchmark, Options
+from agents.benchmarks.options import MOST_CORES, Benchmark, Options
 from agents.benchmarks.plan import Case, Measure, Subject
 from agents.benchmarks.results import CaseResult
 
@@ -29,15 +29,13 @@ class GrowthOptions(Options):
     """What grows, a panel of the chart each."""
     largest: int | None = None
     """Leave out larger sizes; default: none."""
-    cores: int = 2
+    cores: int = MOST_CORES
     """Cores that may be used."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("largest", "cores"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}={value} must be at least 1")
+        if self.largest is not None and self.largest < 1:
+            raise ValueError(f"largest={self.largest} must be at least 1")
         for what in self.what:
             if self.largest is not None and self.largest < GROWTHS[what].sizes[0]:
                 raise ValueError(

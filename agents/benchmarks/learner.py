@@ -18,12 +18,6 @@ class LearnerOptions(Options):
     cores: tuple[int, ...] = tuple(number for number in (1, 2) if number <= available_cores())
     """Numbers of cores to measure with."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        most = available_cores()
-        if not self.cores or not all(1 <= number <= most for number in self.cores):
-            raise ValueError(f"cores={self.cores} must be numbers from 1 to {most}, the cores there are")
-
 
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Environment variables that tell the libraries which NumPy may use for products how many threads to take."""

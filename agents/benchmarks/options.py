@@ -2,13 +2,17 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from agents.benchmarks.charts import draw_bars
 from agents.benchmarks.plan import Case
 from agents.benchmarks.results import CaseResult
+from r2d2.replay.two_threads import available_cores
+
+MOST_CORES = min(2, available_cores())
+"""That a benchmark uses unless told otherwise: there are figures of two."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,22 @@ class Options:
             raise ValueError(f"rounds={self.rounds} must be at least 1")
         if not (math.isfinite(self.seconds) and self.seconds > 0):
             raise ValueError(f"seconds={self.seconds} must be a finite number greater than 0")
+        for field in fields(self):
+            _refuse_nothing_and_repeats(field.name, getattr(self, field.name))
+        cores = getattr(self, "cores", MOST_CORES)
+        if not all(1 <= number <= available_cores() for number in (cores if isinstance(cores, tuple) else (cores,))):
+            raise ValueError(f"cores={cores} must be from 1 to {available_cores()}, the cores there are")
+
+
+def _refuse_nothing_and_repeats(name: str, value: Any) -> None:
+    """Of options with several values; no subject stands for all of them."""
+    if not isinstance(value, tuple):
+        return
+    if not value and name != "subjects":
+        raise ValueError(f"{name} is given without a value; leave it out for its default")
+    for number, part in enumerate(value):
+        if part in value[:number]:
+            raise ValueError(f"{name} names {part!r} twice")
 
 
 def no_extra(results: Sequence[CaseResult]) -> tuple[Any, list[str]]:

@@ -6,7 +6,6 @@ from typing import Any, Literal
 from agents.benchmarks.options import Benchmark, Options
 from agents.benchmarks.plan import MALLOC_TUNED, Case, Measure, Role, Subject
 from agents.benchmarks.replay_data import PERIOD, PROFILES, ROWS, Profile
-from r2d2.replay.two_threads import available_cores
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,6 @@ class ReplayOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.cores <= available_cores():
-            raise ValueError(f"cores={self.cores} must be from 1 to {available_cores()}, the cores there are")
         if self.capacity is not None and self.capacity < _LEAST_CAPACITY:
             raise ValueError(f"capacity={self.capacity} must be at least {_LEAST_CAPACITY}")
 

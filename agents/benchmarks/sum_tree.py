@@ -25,7 +25,7 @@ class SumTreeOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.leaves or min(self.leaves) < DRAWS:
+        if min(self.leaves) < DRAWS:
             raise ValueError(f"leaves={self.leaves} must be numbers of at least {DRAWS}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
-from agents.make_envs import make_envs
+from agents.make_envs import EXTRAS, make_envs
 
 MODULE = """
 import os
@@ -132,18 +133,31 @@ def test_a_module_that_cannot_be_imported_is_named(module: str, missing: str) ->
     )
 
 
+def test_of_a_module_that_an_extra_brings_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(EXTRAS, "not_there", "atari")
+    message = refused("not_there:Pong-v5", 1)
+    assert message.endswith("The project's extra 'atari' brings it: pip install '.[atari]' in its folder.")
+
+
+def test_the_extras_that_are_named_are_there() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    for module, extra in EXTRAS.items():
+        (needed,) = project["optional-dependencies"][extra]
+        assert needed.startswith(module.replace("_", "-"))
+
+
 def test_an_environment_that_cannot_be_made_says_why() -> None:
     env_id = "make_envs_test_module:MakeEnvsTest-v0"
     assert refused(env_id, 1, env_kwargs={"fails": "always"}) == (
         f"env_id='{env_id}' cannot be made: FileNotFoundError: no level of that name. "
-        "Is env_kwargs={'fails': 'always'} right?"
+        "Are its arguments {'fails': 'always'} right?"
     )
     assert "cannot be made: ModuleNotFoundError: No module named 'a_package_that_is_not_there'." in refused(
         env_id, 1, env_kwargs={"fails": "missing package"}
     )
     unknown = refused(env_id, 1, env_kwargs={"colour": 3})
     assert "unexpected keyword argument 'colour'" in unknown
-    assert unknown.endswith("Is env_kwargs={'colour': 3} right?")
+    assert unknown.endswith("Are its arguments {'colour': 3} right?")
 
 
 def test_a_space_that_cannot_be_shared_says_so() -> None:

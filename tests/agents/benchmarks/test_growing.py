@@ -67,7 +67,9 @@ def test_growth_leaves_out_what_is_too_large_or_not_asked_for() -> None:
     ("options", "message"),
     [
         ({"largest": 0}, "largest=0 must be at least 1"),
-        ({"cores": 0}, "cores=0 must be at least 1"),
+        ({"cores": 0}, "cores=0 must be from 1 to "),
+        ({"what": ()}, "what is given without a value"),
+        ({"what": ("units", "buffer", "units")}, "what names 'units' twice"),
         ({"largest": 30}, "largest=30 must be at least 10000, the smallest size of 'buffer'"),
         ({"largest": 31, "what": ("units",)}, "largest=31 must be at least 32, the smallest size of 'units'"),
     ],
@@ -136,7 +138,7 @@ def test_the_sum_tree_has_a_case_for_each_number_of_leaves() -> None:
     assert [subject.name for subject in cases[0].subjects] == ["ours", "cpprb-malloc"]
     with pytest.raises(ValueError, match=r"leaves=\(63,\) must be numbers of at least 64"):
         SumTreeOptions(leaves=(63,))
-    with pytest.raises(ValueError, match=r"leaves=\(\) must be numbers"):
+    with pytest.raises(ValueError, match="leaves is given without a value; leave it out for its default"):
         SumTreeOptions(leaves=())
 
 

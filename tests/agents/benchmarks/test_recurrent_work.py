@@ -108,11 +108,9 @@ def test_the_floor_uses_and_names_as_many_threads_as_the_case_has_cores(
         process.close()
 
 
-@pytest.mark.parametrize("cores", [(), (0,), (1, 1000)])
+@pytest.mark.parametrize("cores", [(0,), (1, 1000)])
 def test_more_cores_than_there_are_cannot_be_measured(cores: tuple[int, ...]) -> None:
-    with pytest.raises(
-        ValueError, match=rf"^cores={re.escape(str(cores))} must be numbers from 1 to {available_cores()}, "
-    ):
+    with pytest.raises(ValueError, match=rf"^cores={re.escape(str(cores))} must be from 1 to {available_cores()}, "):
         LearnerOptions(cores=cores)
 
 
