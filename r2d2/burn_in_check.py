@@ -134,6 +134,7 @@ def check_burn_in(
         raise ValueError(
             f"tolerance={tolerance} must be from 0 to {LARGEST_TOLERANCE}: a fraction of the values compared"
         )
+    burn_in = None if burn_in is None else list(burn_in)
     if burn_in is not None and not (burn_in and all(isinstance(n, int | np.integer) and n >= 1 for n in burn_in)):
         raise ValueError(f"burn_in={burn_in} must hold whole numbers of at least 1 (burn-in of 0 is always tried)")
     wanted = max(burn_in) if burn_in else LONGEST_PREFIX

@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from agents.run_folder import RunFolder, load_history
     from agents.threads import set_threads
     from agents.training import train
+    from r2d2.learner import DivergenceError
 
     base = preset(
         "memory",
@@ -80,8 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 folder = RunFolder(out_dir / start / f"seed{seed}", config)
             except ValueError as error:
                 raise cli.BadInput(cli.in_one_line(error)) from error
-            with folder:
-                summary = train(config, folder.path, [folder])
+            try:
+                with folder:
+                    summary = train(config, folder.path, [folder])
+            except DivergenceError as error:
+                print(f"error: {cli.in_one_line(error)}", file=sys.stderr)
+                return 1
             solved, was_interrupted = summary.solved_at_env_steps, summary.stopped_because == "interrupted"
             print(
                 f"{NAMES[start]}, seed {seed}: best {summary.evaluation_return_mean:.3f}, "

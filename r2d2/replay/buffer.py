@@ -247,9 +247,9 @@ class SequenceReplay:
 
         Raises:
             KeyError: a sequence has been overwritten.
+            ValueError: keys are not whole numbers, or there is none.
         """
-        slots = self.table.slots_of(np.atleast_1d(np.asarray(keys, np.int64)))
-        return self._gatherer.batch(self.storage, self.table, slots)
+        return self._gatherer.batch(self.storage, self.table, self._slots_of(keys))
 
     @_one_at_a_time
     def before(
@@ -258,7 +258,7 @@ class SequenceReplay:
         """The steps of their episodes before the first trained step of the sequences ``keys`` (int64[n]).
 
         Args:
-            keys: of sequences held.
+            keys: of sequences held, at least one.
             longest: sequences with more steps before them are left out; default: none is.
 
         Returns:
@@ -267,8 +267,9 @@ class SequenceReplay:
 
         Raises:
             KeyError: a sequence has been overwritten.
+            ValueError: keys are not whole numbers, or there is none.
         """
-        runs = self.table.runs(self.table.slots_of(np.atleast_1d(np.asarray(keys, np.int64))))
+        runs = self.table.runs(self._slots_of(keys))
         held = runs.episode_start >= self.storage.oldest_position()[runs.env]
         length = runs.first + runs.prefix_length - runs.episode_start
         if longest is not None:
@@ -330,6 +331,12 @@ class SequenceReplay:
         """Add steps whose arrays have the axes ``lead``; ``given``: arguments of `StepChecker.check`."""
         steps = self._checker.check(lead, self.writer.step, *given)
         return self.writer.write(steps, self._check_priority(priority))
+
+    def _slots_of(self, keys: ArrayLike) -> NDArray[np.int64]:
+        array = np.atleast_1d(np.asarray(keys))
+        if array.ndim != 1 or not array.size or array.dtype.kind not in "iu":
+            raise ValueError(f"keys must be one or more whole numbers, not {array.dtype} of shape {array.shape}")
+        return self.table.slots_of(array.astype(np.int64))
 
     def _check_priority(self, values: ArrayLike | None) -> NDArray[np.float64] | None:
         if values is None:

@@ -152,7 +152,7 @@ def _sequence_problems(
         return
     start = first + prefix_length
     number, remainder = divmod(start - episode_start, geometry.period)
-    if remainder:
+    if remainder or number < 0:
         yield f"{name}: its trained steps do not start at a multiple of the period"
         return
     reaches_end = unroll_length < geometry.unroll_rows
@@ -167,7 +167,11 @@ def _sequence_problems(
         return
     flags = storage.flags[storage.rows(np.full(len(positions), env), positions)]
     final = bool(flags[-1] & FINAL)
-    expected = geometry.window(number, last - episode_start if final else None)
+    episode_length = last - episode_start if final else None
+    if episode_length is not None and number >= geometry.sequence_count(episode_length):
+        yield f"{name}: its episode of {episode_length} steps has no sequence {number}"
+        return
+    expected = geometry.window(number, episode_length)
     if (expected.prefix_length, expected.train_length, expected.unroll_length) != (
         prefix_length,
         train_length,

@@ -162,9 +162,16 @@ class SequenceGeometry:
         return count_of(episode_length, self.train_length, self.period)
 
     def window(self, number: int, episode_length: int | None = None) -> Window:
-        """Sequence ``number``; without an ``episode_length``, of an episode that goes on for long enough."""
+        """Sequence ``number``; without an ``episode_length``, of an episode that goes on for long enough.
+
+        Raises:
+            ValueError: an episode of this length has no such sequence.
+        """
         if episode_length is None:
             episode_length = number * self.period + self.unroll_rows
+        count = self.sequence_count(episode_length)
+        if not 0 <= number < count:
+            raise ValueError(f"number={number} must be from 0 to {count - 1} with episode_length={episode_length}")
         return Window(
             number, *window_of(number, episode_length, self.burn_in, self.train_length, self.period, self.n_step)
         )

@@ -327,6 +327,38 @@ def test_an_interrupt_before_the_first_evaluation_still_keeps_weights(tmp_path):
     assert (tmp_path / "checkpoints" / "best.npz").is_file()
 
 
+def test_an_interrupted_run_is_solved_only_by_as_many_episodes_as_one_that_is_not():
+    # Every return is at least 6.
+    def interrupt(env_steps):
+        raise KeyboardInterrupt
+
+    for final_episodes, solved in ((5, False), (4, True)):
+        recorder = Recorder()
+        recorder.progressed = interrupt
+        options = {
+            **SMALL,
+            "solved_return": 0.5,
+            "final_evaluation_episodes": final_episodes,
+        }
+        summary = train(preset("memory", env_id="tests/Walk-v0", **options), None, [recorder])
+        assert (summary.evaluation_episodes, summary.solved) == (4, solved)
+
+
+def test_environments_are_closed_if_a_run_cannot_start():
+    recorder = Recorder()
+    trainer = Trainer(preset("memory", **{"env_id": "tests/Walk-v0", **SMALL}), observers=[recorder])
+
+    def fail(*_):
+        raise OSError("no room")
+
+    recorder.started = fail
+    closed = []
+    trainer._stream.close = lambda: closed.append(True)
+    with pytest.raises(OSError, match="no room"):
+        trainer.run()
+    assert closed == [True]
+
+
 def test_an_interrupt_in_the_last_evaluation_keeps_the_ones_before():
     trainer = Trainer(preset("memory", **{"env_id": "tests/Walk-v0", **SMALL, "evaluation_period": 400}))
     measure = trainer._measure

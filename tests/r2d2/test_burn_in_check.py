@@ -393,7 +393,7 @@ class TestArguments:
         with pytest.raises(ValueError, match=r"tolerance=.* must be from 0 to 0.1"):
             check_burn_in(Sound(), random_steps(), tolerance=tolerance)
 
-    @pytest.mark.parametrize("burn_in", [[], [0, 2], [-1], [1.5]])
+    @pytest.mark.parametrize("burn_in", [[], [0, 2], [-1], [1.5], np.array([0, 2])])
     def test_burn_in(self, burn_in: Any) -> None:
         with pytest.raises(ValueError, match=r"burn_in=.* must hold whole numbers of at least 1"):
             check_burn_in(Sound(), random_steps(), burn_in=burn_in)

@@ -701,6 +701,13 @@ def test_a_state_that_is_not_of_numbers_is_refused(example: Any, name: str) -> N
         SequenceReplay(spaces.Discrete(2), spaces.Discrete(2), example, GEOMETRY, capacity=30)
 
 
+@pytest.mark.parametrize("keys", [[], [0.7], [True], [[0]], "first", np.zeros(0, np.int64)])
+def test_keys_that_are_none_are_refused(keys: Any) -> None:
+    replay = replay_in_use()
+    for method in (replay.get, replay.before):
+        assert_refused(replay, lambda m=method: m(keys), ValueError, "keys must be one or more whole numbers, not ")
+
+
 def test_get_refuses_a_key_of_a_slot_beyond_the_last() -> None:
     replay = replay_in_use()
     key = len(replay.table.keys)

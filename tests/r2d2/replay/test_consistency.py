@@ -233,6 +233,14 @@ DAMAGE: dict[str, tuple[Callable[[SequenceReplay], None], str]] = {
         column(3, -2, env=1, sequence=3),
         "its lengths are not those of Window(number=2",
     ),
+    "a sequence that would follow its episode's last": (
+        run("table.entries[table.queue(0)[3], 2:6] += (2, 0, -2, -2)"),
+        "its episode of 9 steps has no sequence 4",
+    ),
+    "a sequence before its episode starts": (
+        column(1, +4),
+        "its trained steps do not start at a multiple of the period",
+    ),
     "a sequence with a longer prefix": (column(3, +1), "its lengths (3, 4, 5) are not those of any sequence"),
     "a sequence with fewer trained steps": (column(4, -1), "its lengths are not those of Window(number=1"),
     "a sequence with a shorter unroll": (column(5, -1), "it is short without reaching the end of its episode"),

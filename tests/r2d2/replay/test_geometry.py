@@ -240,6 +240,14 @@ def test_lengths_out_of_range_are_refused(change: dict[str, Any], error: type[Ex
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize("number", [-1, 2, 9])
+def test_a_sequence_that_an_episode_does_not_have_has_no_window(number: int) -> None:
+    geometry = SequenceGeometry(1, 2, 0, 1)
+    assert [window.number for window in geometry.windows(4)] == [0, 1]
+    with pytest.raises(ValueError, match=f"number={number} must be from 0 to 1 with episode_length=4"):
+        geometry.window(number, 4)
+
+
 def test_an_episode_has_a_step() -> None:
     with pytest.raises(ValueError, match="episode_length=0 must be at least 1"):
         SequenceGeometry(1, 2, 0, 1).windows(0)
