@@ -23,7 +23,7 @@ from agents.benchmarks.replay_data import (
     Steps,
 )
 from agents.benchmarks.replay_measures import prepare_replay
-from r2d2.replay import Batch, SequenceGeometry, SequenceReplay
+from r2d2.replay import Batch, SequenceGeometry, SequenceReplay, StepCollector
 
 
 class Ours:
@@ -34,10 +34,13 @@ class Ours:
     def __init__(self, profile: Profile, num_envs: int, capacity: int) -> None:
         low, high = (0, 255) if profile.dtype == "uint8" else (-np.inf, np.inf)
         zeros = np.zeros(profile.units, np.float32)
+        observations = spaces.Box(low, high, profile.shape, np.dtype(profile.dtype).type)
+        actions, state = spaces.Discrete(ACTIONS, dtype=np.int32), (zeros, zeros)
+        self._collector = StepCollector(observations, actions, state, steps=PERIOD, num_envs=num_envs)
         self._replay = SequenceReplay(
-            spaces.Box(low, high, profile.shape, np.dtype(profile.dtype).type),
-            spaces.Discrete(ACTIONS, dtype=np.int32),
-            (zeros, zeros),
+            observations,
+            actions,
+            state,
             SequenceGeometry(BURN_IN, TRAIN_LENGTH, OVERLAP, N_STEP),
             capacity=capacity,
             num_envs=num_envs,
@@ -63,7 +66,7 @@ class Ours:
             return
         last = len(chunk.reward) - 1
         for t in range(last + 1):
-            self._replay.add(
+            self._insert_step(
                 chunk.observation[t],
                 chunk.action[t],
                 chunk.reward[t],
@@ -72,6 +75,13 @@ class Ours:
                 (chunk.hidden[t], chunk.cell[t]),
                 final_observation=chunk.final_observation,
             )
+        if len(self._collector):
+            self._replay.add_many(**self._collector.take())
+
+    def _insert_step(self, *step: Any, final_observation: NDArray[Any]) -> None:
+        self._collector.add(*step, final_observation=final_observation)
+        if self._collector.is_full:
+            self._replay.add_many(**self._collector.take())
 
     def sample(self) -> Batch:
         batch = self._replay.sample(self._batch_size)
@@ -104,6 +114,13 @@ class Ours:
         )
 
 
+class OursByAdd(Ours):
+    """With steps that come singly in the replay at once, where all peers put them aside."""
+
+    def _insert_step(self, *step: Any, final_observation: NDArray[Any]) -> None:
+        self._replay.add(*step, final_observation=final_observation)
+
+
 @cache
 def _flags(time: int, num_envs: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Of steps within an episode, and of those with which the episodes end."""
@@ -131,14 +148,15 @@ def _sequence(batch: Batch, place: int) -> Sequence:
     )
 
 
-def prepare(profile: str, capacity: int | None, seconds: float) -> Prepared:
-    """See `prepare_replay`."""
+def prepare(profile: str, capacity: int | None, seconds: float, by_add: bool = False) -> Prepared:
+    """See `prepare_replay`; ``by_add``: `OursByAdd`."""
+    singly = "add" if by_add else "StepCollector, which add_many takes when a period is together"
     return prepare_replay(
-        Ours,
+        OursByAdd if by_add else Ours,
         profile=profile,
         capacity=capacity,
         seconds=seconds,
         for_learner=tensors,
         note=f"burn-in {BURN_IN}, trained {TRAIN_LENGTH}, overlap {OVERLAP}, n-step {N_STEP}; "
-        f"for the learner: tensors; inserts steps by add, chunks of {PERIOD} by add_many",
+        f"for the learner: tensors; inserts steps by {singly}, chunks of {PERIOD} by add_many",
     )

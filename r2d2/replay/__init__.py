@@ -2,7 +2,8 @@
 
 from r2d2.replay.batch import Batch, Inputs
 from r2d2.replay.buffer import SequenceReplay
+from r2d2.replay.collector import StepCollector
 from r2d2.replay.gather import NO_ACTION
 from r2d2.replay.geometry import SequenceGeometry, Window
 
-__all__ = ["NO_ACTION", "Batch", "Inputs", "SequenceGeometry", "SequenceReplay", "Window"]
+__all__ = ["NO_ACTION", "Batch", "Inputs", "SequenceGeometry", "SequenceReplay", "StepCollector", "Window"]

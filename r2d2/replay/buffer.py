@@ -218,7 +218,7 @@ class SequenceReplay:
         if not ended.any():
             return np.zeros(0, np.int64)
         envs = np.flatnonzero(ended)
-        return self.writer.end_episodes(envs, self._checker.finals(observation, envs, (self.num_envs,)))
+        return self.writer.end_episodes(envs, self.observation_spec.finals(observation, envs, (self.num_envs,)))
 
     def can_sample(self) -> bool:
         """Whether any sequence can be drawn."""

@@ -168,7 +168,7 @@ class ObservationSpec:
     def __init__(self, space: spaces.Space[Any]) -> None:
         self.space = space
         self.tree = space_tree(space)
-        self._structure = trees.Structure(self.tree)
+        self.structure = trees.Structure(self.tree)
         named = trees.named_leaves(self.tree, "")
         if not named:
             raise ValueError(f"observation_space={space} holds no array")
@@ -182,8 +182,22 @@ class ObservationSpec:
         rows: NDArray[np.int64] | None = None,
     ) -> list[NDArray[np.uint8]]:
         """Bytes of the leaves of an observation, or of its ``rows``; see `Leaf.check`."""
-        parts = self._structure.leaves(observation, name)
+        parts = self.structure.leaves(observation, name)
         return [leaf.check(part, lead, name, rows) for leaf, part in zip(self.leaves, parts, strict=True)]
+
+    def finals(
+        self, final_observation: Tree | None, rows: NDArray[np.int64], lead: tuple[int, ...]
+    ) -> list[NDArray[np.uint8]]:
+        """Bytes of the leaves of the final observations in ``rows`` (int64[k]) of those with the axes ``lead``.
+
+        Raises:
+            TypeError, ValueError: they are missing, or see `Leaf.check`.
+        """
+        if final_observation is None:
+            envs = np.unique(rows % lead[-1]).tolist()
+            when = "this step" if len(lead) == 1 else "these steps"
+            raise ValueError(f"final_observation is needed: the episodes of environments {envs} end with {when}")
+        return self.check(final_observation, lead, "final_observation", rows)
 
     def build(self, parts: list[Any]) -> Tree:
         """Leaves put together again as the space nests them."""
@@ -204,11 +218,12 @@ class ActionSpec:
         if isinstance(space, spaces.Discrete):
             self._sizes: tuple[int, ...] = (int(space.n),)
             self._start = np.asarray(int(space.start))
-            self._shape: tuple[int, ...] = ()
+            self.shape: tuple[int, ...] = ()
+            """Of one action."""
         elif isinstance(space, spaces.MultiDiscrete):
             self._sizes = tuple(int(n) for n in np.asarray(space.nvec).reshape(-1))
             self._start = np.asarray(space.start).astype(np.int64).reshape(-1)
-            self._shape = tuple(space.shape)
+            self.shape = tuple(space.shape)
         else:
             raise TypeError(
                 f"action_space={space} is not supported: it must be Discrete or MultiDiscrete; "
@@ -225,10 +240,14 @@ class ActionSpec:
         self.index_dtype = self.dtype if enough else np.dtype(np.int32)
         """Of stored indices: the space's own unless there are more joint actions than it can number."""
 
+    def outside(self, action: Any) -> ValueError:
+        """What is wrong with actions of which one is not in the space."""
+        return ValueError(f"action {np.asarray(action).tolist()} is outside {self.space}")
+
     @property
     def description(self) -> list[Any]:
         """What tells one action space from another, as plain lists and numbers."""
-        return [list(self._shape), list(self._sizes), self._start.tolist(), str(self.dtype)]
+        return [list(self.shape), list(self._sizes), self._start.tolist(), str(self.dtype)]
 
     def to_index(self, action: Any, lead: tuple[int, ...]) -> NDArray[np.int64]:
         """Indices ``int64[batch]`` of actions ``[*lead]`` (Discrete) or ``[*lead, *shape]`` (MultiDiscrete).
@@ -245,9 +264,9 @@ class ActionSpec:
             raise TypeError(f"action has dtype {array.dtype}, must be an integer type")
         if array.dtype == _UINT64:
             array = np.minimum(array, _LARGEST_INT64)
-        if array.shape != lead + self._shape:
-            raise ValueError(f"action has shape {array.shape}, must be {lead + self._shape}")
-        if not self._shape:
+        if array.shape != lead + self.shape:
+            raise ValueError(f"action has shape {array.shape}, must be {lead + self.shape}")
+        if not self.shape:
             index = array.ravel().astype(_INT64)
             return index - self._start if self._start else index
         parts = array.reshape(math.prod(lead), -1).astype(np.int64) - self._start
@@ -257,7 +276,7 @@ class ActionSpec:
 
     def from_index(self, index: NDArray[Any]) -> NDArray[Any]:
         """Actions ``[batch, *shape]`` in the space's own values and dtype, of indices ``[batch]``."""
-        if not self._shape:
+        if not self.shape:
             return (np.asarray(index) + self._start).astype(self.dtype)
         parts = np.stack(np.unravel_index(np.asarray(index), self._sizes), axis=-1) + self._start
-        return parts.reshape(len(parts), *self._shape).astype(self.dtype)
+        return parts.reshape(len(parts), *self.shape).astype(self.dtype)

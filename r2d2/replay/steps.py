@@ -10,6 +10,7 @@ from r2d2.replay.geometry import SequenceGeometry
 from r2d2.replay.limits import rows_are_finite
 from r2d2.replay.rows import rows_of
 from r2d2.replay.spaces import ActionSpec, ObservationSpec
+from r2d2.replay.states import StateSpec
 from r2d2.replay.survey import STEP_BYTES, columns_of, survey
 from r2d2.replay.trees import Tree
 
@@ -17,7 +18,7 @@ from r2d2.replay.trees import Tree
 class Steps(NamedTuple):
     """Steps that are fit to be stored; n: as many as were given."""
 
-    count: int
+    size: int
     """n"""
     block: NDArray[np.uint8]
     """Of `r2d2.replay.survey.columns_of`."""
@@ -56,11 +57,7 @@ class StepChecker:
     ) -> None:
         self._observations = observations
         self._actions = actions
-        self._state_structure = trees.Structure(state_example)
-        self._state_leaves = [
-            (name, np.shape(leaf), np.asarray(leaf).dtype, np.size(leaf))
-            for name, leaf in trees.named_leaves(state_example, "state")
-        ]
+        self._state_spec = StateSpec(state_example)
         self._lengths = geometry.lengths
 
     def check(
@@ -95,7 +92,7 @@ class StepChecker:
             open_step,
             self._actions.count,
             index,
-            _float32(reward, lead, "reward"),
+            float32(reward, lead, "reward"),
             flags(terminated, lead, "terminated"),
             flags(truncated, lead, "truncated"),
             _ALL if active is None else flags(active, lead, "active"),
@@ -106,27 +103,17 @@ class StepChecker:
             self._refuse(action, block)
         kept = kept[:k]
         observations = self._observations.check(observation, lead)
-        finals = self.finals(final_observation, _ends(block), lead) if any_ends else []
+        finals = self._observations.finals(final_observation, _ends(block), lead) if any_ends else []
         return Steps(n, block, observations, finals, kept, *self._states(state, kept, lead))
 
     def _refuse(self, action: ArrayLike, block: NDArray[np.uint8]) -> None:
         index, reward, _, _ = columns_of(block)
         if ((index < 0) | (index >= self._actions.count)).any():
-            raise ValueError(f"action {np.asarray(action).tolist()} is outside {self._actions.space}")
+            raise self._actions.outside(action)
         raise ValueError(
             f"reward must be finite in float32; it is {reward.tolist()}: "
             "look at the environment, a learner would only pass it on"
         )
-
-    def finals(
-        self, final_observation: Tree | None, rows: NDArray[np.int64], lead: tuple[int, ...]
-    ) -> list[NDArray[np.uint8]]:
-        """Bytes of the final observations in ``rows`` (int64[k]) of those with the axes ``lead``."""
-        if final_observation is None:
-            envs = np.unique(rows % lead[-1]).tolist()
-            when = "this step" if len(lead) == 1 else "these steps"
-            raise ValueError(f"final_observation is needed: the episodes of environments {envs} end with {when}")
-        return self._observations.check(final_observation, lead, "final_observation", rows)
 
     def _states(
         self, state: Tree, rows: NDArray[np.int64], lead: tuple[int, ...]
@@ -136,25 +123,17 @@ class StepChecker:
         Raises:
             TypeError, ValueError: `state` is of another network, or not finite in these rows.
         """
-        parts = self._state_structure.leaves(state, "state")
-        arrays = []
-        for (name, shape, dtype, _), part in zip(self._state_leaves, parts, strict=True):
-            array = trees.as_array(part, name)
-            if array.shape != lead + shape:
-                raise ValueError(f"{name} has shape {array.shape}, must be {lead + shape}: {_axes(lead, shape)}")
-            if array.dtype != dtype:
-                raise TypeError(f"{name} has dtype {array.dtype}, must be {dtype}")
-            arrays.append(array)
+        arrays = self._state_spec.check(state, lead)
         leaves: list[NDArray[np.uint8]] = []
         if not len(rows):
             return leaves, True
         in_place, numbers = all(array.flags.c_contiguous for array in arrays), rows
         if not in_place:
             arrays, numbers = [rows_of(array, rows, lead) for array in arrays], np.arange(len(rows))
-        for (name, _, _, size), array in zip(self._state_leaves, arrays, strict=True):
+        for leaf, array in zip(self._state_spec.leaves, arrays, strict=True):
             flat = array.ravel()
-            if not rows_are_finite(flat, size, numbers):
-                raise ValueError(f"{name} must be finite; it holds NaN or infinity")
+            if not rows_are_finite(flat, leaf.size, numbers):
+                raise ValueError(f"{leaf.name} must be finite; it holds NaN or infinity")
             leaves.append(flat.view(_UINT8))
         return leaves, in_place
 
@@ -163,10 +142,6 @@ def _ends(block: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Numbers of the steps with which episodes end, int64[e]."""
     _, _, flags, made = columns_of(block)
     return np.flatnonzero(flags * made)
-
-
-def _axes(lead: tuple[int, ...], shape: tuple[int, ...]) -> str:
-    return f"{'time, ' if len(lead) > 1 else ''}num_envs={lead[-1]}, and state_example's {shape}"
 
 
 def flags(values: ArrayLike, lead: tuple[int, ...], name: str) -> NDArray[np.bool_]:
@@ -183,8 +158,12 @@ def flags(values: ArrayLike, lead: tuple[int, ...], name: str) -> NDArray[np.boo
     return _flat(array)
 
 
-def _float32(values: ArrayLike, lead: tuple[int, ...], name: str) -> NDArray[Any]:
-    """Numbers ``[*lead]`` as float32 with one axis; a copy only where it must be one."""
+def float32(values: ArrayLike, lead: tuple[int, ...], name: str) -> NDArray[Any]:
+    """Numbers ``[*lead]`` as float32 with one axis; a copy only where it must be one.
+
+    Raises:
+        TypeError, ValueError: they are no numbers, or of another shape.
+    """
     array = trees.as_array(values, name)
     if array.shape != lead:
         raise ValueError(f"{name} has shape {array.shape}, must be {lead}")

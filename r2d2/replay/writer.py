@@ -57,7 +57,7 @@ class SequenceWriter:
         Returns:
             Keys of these sequences, int64[n], in the order of their completion.
         """
-        storage, table, count = self._storage, self._table, steps.count
+        storage, table, count = self._storage, self._table, steps.size
         weights = table.weights_of(priorities)
         # What may fail for want of memory comes before anything is changed.
         plan = self._room_for(min(count, self._most), len(steps.kept))

@@ -14,14 +14,14 @@ from agents.benchmarks.prepared import WrongBatch
 from agents.benchmarks.replay_data import EPISODE, PERIOD, PROFILES, ROWS, Profile, check, steps
 from agents.benchmarks.replay_measures import ENVS, Insertion, check_priorities, fill, prepare_replay
 from agents.benchmarks.replay_numpy import NumpyRing
-from agents.benchmarks.replay_ours import Ours
+from agents.benchmarks.replay_ours import Ours, OursByAdd
 from r2d2.learner import batch_signature
-from r2d2.replay import SequenceReplay
+from r2d2.replay import SequenceReplay, StepCollector
 
 P1 = PROFILES["P1"]
 CAPACITY = 32_000
 """Two episodes of each environment."""
-every_replay = pytest.mark.parametrize("make", [Ours, NumpyRing])
+every_replay = pytest.mark.parametrize("make", [Ours, OursByAdd, NumpyRing])
 MEASURED = {
     "batch for the learner",
     "sample alone",
@@ -77,16 +77,22 @@ def test_steps_may_be_inserted_one_by_one_or_together(make: Any) -> None:
             np.testing.assert_array_equal(a, b)
 
 
-def test_our_steps_are_inserted_by_add_and_our_chunks_by_add_many(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("make", "singly"), [(Ours, ["collected"] * PERIOD + ["add_many"]), (OursByAdd, ["add"] * PERIOD)]
+)
+def test_how_our_steps_are_inserted(make: type[Ours], singly: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    for name in ("add", "add_many"):
-        own = getattr(SequenceReplay, name)
-        monkeypatch.setattr(SequenceReplay, name, spied(name, own, calls))
-    replay = Ours(P1, 2, 4 * EPISODE)
+    for owner, name, said in (
+        (SequenceReplay, "add", "add"),
+        (SequenceReplay, "add_many", "add_many"),
+        (StepCollector, "add", "collected"),
+    ):
+        monkeypatch.setattr(owner, name, spied(said, getattr(owner, name), calls))
+    replay = make(P1, 2, 4 * EPISODE)
     replay.insert(steps(P1, 2, 0, PERIOD), one_by_one=True)
-    assert calls == ["add"] * PERIOD
+    assert calls == singly
     replay.insert(steps(P1, 2, PERIOD, PERIOD), one_by_one=False)
-    assert calls[PERIOD:] == ["add_many"]
+    assert calls[len(singly) :] == ["add_many"]
     assert replay.num_steps == 2 * 2 * PERIOD
 
 
