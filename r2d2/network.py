@@ -34,6 +34,10 @@ class RecurrentQNetwork(keras.Model):
         dueling: whether the head is split into value and advantages.
         read_previous_action: whether the core reads the previous action.
         read_previous_reward: whether the core reads the previous reward.
+
+    Raises:
+        TypeError: a space is not supported.
+        ValueError: ``core`` is no recurrent core, or its layers are made otherwise.
     """
 
     def __init__(

@@ -14,6 +14,9 @@ class RewardScale:
     Args:
         num_envs: environments whose steps are added together.
         gamma: discount of one step, in [0, 1].
+
+    Raises:
+        ValueError: ``gamma`` is out of its range.
     """
 
     def __init__(self, num_envs: int, gamma: float) -> None:
@@ -26,7 +29,13 @@ class RewardScale:
         self._square_sum = 0.0
 
     def add(self, reward: NDArray[np.floating], ended: NDArray[np.bool_], active: NDArray[np.bool_]) -> None:
-        """One step of every environment: rewards, and whether the episode ended; rows not ``active`` made none."""
+        """One step of every environment.
+
+        Args:
+            reward: float[num_envs]
+            ended: bool[num_envs], whether the episode ended with it.
+            active: bool[num_envs], False in rows that made no step.
+        """
         self._returns = np.where(active, self._gamma * self._returns + reward, self._returns)
         seen = self._returns[active]
         self._returns[ended & active] = 0.0

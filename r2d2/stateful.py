@@ -24,6 +24,9 @@ class StatefulNetwork:
     Args:
         network: the weights; shared, never copied.
         batch_size: number of rows, at least 1.
+
+    Raises:
+        ValueError: ``batch_size`` is less than 1.
     """
 
     def __init__(self, network: RecurrentQNetwork, batch_size: int) -> None:

@@ -177,7 +177,11 @@ class SequenceGeometry:
         )
 
     def windows(self, episode_length: int) -> list[Window]:
-        """All sequences of a finished episode of ``episode_length`` steps, in order."""
+        """All sequences of a finished episode of ``episode_length`` steps, in order.
+
+        Raises:
+            ValueError: ``episode_length`` is less than 1.
+        """
         if episode_length < 1:
             raise ValueError(f"episode_length={episode_length} must be at least 1")
         return [self.window(number, episode_length) for number in range(self.sequence_count(episode_length))]
