@@ -126,7 +126,7 @@ class Config:
     def __post_init__(self) -> None:
         require_declared_types(self)
         _require(self, "seed", lambda v: 0 <= v < 2**32, "in [0, 2**32)")
-        _require(self, "env_timeout", lambda v: v is None or 0 < v < math.inf, "None or a number greater than 0")
+        _require(self, "env_timeout", lambda v: v is None or 0 < v < math.inf, "None or a finite number greater than 0")
         if self.env_timeout is not None and self.env_mode == "sync":
             raise ValueError(f"env_timeout={self.env_timeout} needs env_mode='async': one process cannot be timed out")
         _ = self.env_kwargs  # checks the arguments' form

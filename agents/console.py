@@ -83,7 +83,8 @@ class RunConsole:
         self._say(Text(f"{config.env_id}, preset {config.preset}, seed {config.seed}", style="bold"))
         self._say(f"  {config.total_steps:,} steps in {environments}; {goal}")
         self._say(f"  {parameters:,} parameters; {_bytes(replay_bytes)} of replay for {config.capacity:,} rows")
-        if config.total_steps <= config.learning_starts:
+        # Updates begin with the step of all environments after the one that reaches it.
+        if config.total_steps <= -(-config.learning_starts // config.num_envs) * config.num_envs:
             self._say(
                 Text(f"  too few steps for an update: learning_starts={config.learning_starts:,}", style="yellow")
             )

@@ -11,7 +11,8 @@ _WORDS = {int: "a whole number", float: "a number", bool: "True or False", str: 
 def require_declared_types(instance: Any) -> None:
     """Check a frozen dataclass; a number of NumPy's becomes one of Python's.
 
-    Its fields are declared as int, float, bool, str, one of these or None, a tuple of one of these, or Literal.
+    Its fields are declared as int, float, bool, str, one of these or None, a tuple of one of these, or a Literal of
+    strings.
 
     Raises:
         TypeError: a field is of another type.
@@ -21,7 +22,7 @@ def require_declared_types(instance: Any) -> None:
         value = _plain(getattr(instance, name))
         object.__setattr__(instance, name, value)
         if get_origin(hint) is Literal:
-            if value not in get_args(hint):
+            if not isinstance(value, str) or value not in get_args(hint):
                 raise ValueError(f"{name}={value!r} must be one of {list(get_args(hint))}")
         elif not _is_of(value, hint):
             raise TypeError(f"{name}={value!r} must be {_words(hint)}")

@@ -139,14 +139,19 @@ class Learner:
 
     def _refuse_short_lookahead(self, batch: Batch) -> None:
         """Targets would be formed all the same, over fewer steps than asked for."""
-        n_step, lookahead = self.settings.n_step, np.asarray(batch.unroll_length) - np.asarray(batch.train_length)
-        short = np.flatnonzero(lookahead < n_step)
-        last_step = np.asarray(batch.unroll_length)[short] - 2  # before the final observation, if there is one
-        ended = np.asarray(batch.terminated)[short, last_step] | np.asarray(batch.truncated)[short, last_step]
+        n_step = self.settings.n_step
+        unroll, trained = np.asarray(batch.unroll_length), np.asarray(batch.train_length)
+        short = np.flatnonzero((unroll - trained < n_step) & (trained > 0))
+        last_step = unroll[short] - 2  # before the final observation, if there is one
+        ended = np.logical_or(
+            np.asarray(batch.terminated)[short, last_step], np.asarray(batch.truncated)[short, last_step]
+        )
         if not ended.all():
+            row = short[~ended][0]
             raise ValueError(
-                f"n_step={n_step} of the learner must be at most that of the replay's SequenceGeometry: the batch "
-                f"holds {lookahead[short[~ended][0]]} steps of lookahead where an episode goes on"
+                f"n_step={n_step} of the learner must be at most that of the replay's SequenceGeometry: in row {row} "
+                f"of the batch the lookahead is {unroll[row] - trained[row]}, and neither terminated nor truncated "
+                "says that the episode ends there"
             )
 
     def _update(self, batch: Batch, copy_now: Any) -> tuple[Any, Any]:

@@ -168,7 +168,9 @@ class SequenceGeometry:
             ValueError: an episode of this length has no such sequence.
         """
         if episode_length is None:
-            episode_length = number * self.period + self.unroll_rows
+            episode_length = max(0, number) * self.period + self.unroll_rows
+        if episode_length < 1:
+            raise ValueError(f"episode_length={episode_length} must be at least 1")
         count = self.sequence_count(episode_length)
         if not 0 <= number < count:
             raise ValueError(f"number={number} must be from 0 to {count - 1} with episode_length={episode_length}")

@@ -16,10 +16,10 @@ from r2d2.replay.slots import FREE, settle, take
 from r2d2.replay.survey import columns_of
 
 BUILT_ON = {
-    "survey.py": "8a5fae751425",
-    "geometry.py": "c96b3b61c01c",
+    "survey.py": "e319abbd11f3",
+    "geometry.py": "70b189b2bd24",
     "records.py": "1df071088303",
-    "slots.py": "8c77411356e5",
+    "slots.py": "28f91edf46c0",
 }
 """Hashes of what is imported here: what is compiled is kept on disk for this file's text alone."""
 
@@ -50,26 +50,28 @@ class Open(NamedTuple):
 class Plan(NamedTuple):
     """What is to be copied where, int64[room] each, of which the first few are meant; used again for other steps."""
 
-    block: Any
-    """int64[6, room], the rest one by one: to hand over one array costs less than six."""
+    of_steps: Any
+    """int64[4, room]: `rows`, `steps`, `final_rows`, `keys`. To hand over one array costs less than four."""
+    of_begun: Any
+    """int64[2, room]: `begun`, `begun_with`."""
     rows: Any
     """Row of each active step."""
     steps: Any
     """Its number."""
     final_rows: Any
     """Row of each final observation."""
+    keys: Any
+    """Of the sequences complete, in the order of their completion."""
     begun: Any
     """Slot of each sequence that has begun."""
     begun_with: Any
     """Number of the state that is kept for it."""
-    keys: Any
-    """Of the sequences complete, in the order of their completion."""
 
     @classmethod
-    def of(cls, room: int) -> "Plan":
-        """Room for so many steps, sequences that begin, or sequences complete."""
-        block = np.empty((len(cls._fields) - 1, room), np.int64)
-        return cls(block, *block)
+    def of(cls, steps: int, begun: int) -> "Plan":
+        """Room for so many steps and sequences complete, and for so many that begin."""
+        of_steps, of_begun = np.empty((4, steps), np.int64), np.empty((2, begun), np.int64)
+        return cls(of_steps, of_begun, *of_steps, *of_begun)
 
 
 @njit(cache=True, nogil=True)
@@ -84,7 +86,8 @@ def write_steps(
     kept: Any,
     in_place: bool,
     weights: Any,
-    plan: Any,
+    plan_of_steps: Any,
+    plan_of_begun: Any,
 ) -> tuple[int, int, int, int, int]:
     """Write the steps ``begin .. end - 1`` of those given, or as many as there are free slots for.
 
@@ -99,7 +102,7 @@ def write_steps(
         kept: int64[k], the steps whose states are kept, see `r2d2.replay.survey`.
         in_place: whether these states have the numbers of their steps; else ``0 .. k - 1``.
         weights: float64[num_envs] or float64[1], with which sequences enter.
-        plan: block of a `Plan` with room enough; written to.
+        plan_of_steps, plan_of_begun: of a `Plan` with room enough; written to.
 
     Returns:
         The end of the steps that are written, and how many active steps, final observations, sequences begun and
@@ -109,7 +112,8 @@ def write_steps(
     ring_action, ring_reward, ring_flags, position = ring_arrays
     entries, ends, free, counts, nodes, starts = slot_arrays
     open_step, episode_start, open_slots, quiet = open_arrays
-    rows, steps, final_rows, begun, begun_with, keys = plan[0], plan[1], plan[2], plan[3], plan[4], plan[5]
+    rows, steps, final_rows, keys = plan_of_steps[0], plan_of_steps[1], plan_of_steps[2], plan_of_steps[3]
+    begun, begun_with = plan_of_begun[0], plan_of_begun[1]
     _, train_length, period, n_step = lengths
     unroll_rows = train_length + n_step
     num_envs = len(position)

@@ -13,8 +13,6 @@ from r2d2.replay.write_steps import Open, Plan, end_episodes, write_steps
 MOST_STEPS = 4096
 """That are written at once, so that the plans kept for the next ones stay small."""
 
-_NO_KEYS = np.zeros(0, np.int64)
-
 
 class SequenceWriter:
     """Follows the open episode of each environment.
@@ -45,7 +43,7 @@ class SequenceWriter:
         self._most = n * max(1, min(storage.rows_per_env // 2 - 1, MOST_STEPS // n))
         # All sequences whose burn-in reaches back to an episode's first step begin with it.
         self._most_begun = 1 + geometry.burn_in // geometry.period
-        self._plan = Plan.of(0)
+        self._plan = Plan.of(0, 0)
 
     def write(self, steps: Steps, priorities: NDArray[np.float64] | None) -> NDArray[np.int64]:
         """Write T steps of every environment.
@@ -61,7 +59,7 @@ class SequenceWriter:
         weights = table.weights_of(priorities)
         # What may fail for want of memory comes before anything is changed.
         plan = self._room_for(min(count, self._most), len(steps.kept))
-        own = (steps.block, steps.kept, steps.in_place, weights, plan.block)
+        own = (steps.block, steps.kept, steps.in_place, weights, plan.of_steps, plan.of_begun)
         keys: list[NDArray[np.int64]] = []
         ended = written_to = 0
         while written_to < count:
@@ -77,7 +75,7 @@ class SequenceWriter:
             if begun:
                 table.put_states(plan.begun, steps.states, plan.begun_with, begun)
             self.writes -= 1
-            keys.append(plan.keys[:complete].copy() if complete else _NO_KEYS)
+            keys.append(plan.keys[:complete].copy())
             if written_to < end:
                 table.grow()
         of_all = keys[0] if len(keys) == 1 else np.concatenate(keys)
@@ -87,10 +85,10 @@ class SequenceWriter:
 
     def _room_for(self, steps: int, kept: int) -> Plan:
         """A plan with room for so many steps, of which at most ``kept`` have states that are kept."""
-        room = max(steps + self.slots.size, min(steps, kept) * self._most_begun)
-        if len(self._plan.rows) < room:
-            self._plan = Plan.of(room)
-        return self._plan
+        complete, begun, plan = steps + self.slots.size, min(steps, kept) * self._most_begun, self._plan
+        if len(plan.rows) < complete or len(plan.begun) < begun:
+            self._plan = plan = Plan.of(max(complete, len(plan.rows)), max(begun, len(plan.begun)))
+        return plan
 
     def end_episodes(self, envs: NDArray[np.int64], finals: list[NDArray[np.uint8]]) -> NDArray[np.int64]:
         """End the open episodes of ``envs`` (int64[n]) as truncated; keys of the sequences complete by that.

@@ -41,8 +41,8 @@ class TestRefuses:
             ("core_units", (), r"core_units=\(\) must be one or more numbers of at least 1"),
             ("core_units", (64, 0), r"core_units=\(64, 0\) must be one or more numbers of at least 1"),
             ("solved_return", math.nan, "solved_return=nan must be None or a finite number"),
-            ("env_timeout", 0.0, "env_timeout=0.0 must be None or a number greater than 0"),
-            ("env_timeout", math.inf, "env_timeout=inf must be None or a number greater than 0"),
+            ("env_timeout", 0.0, "env_timeout=0.0 must be None or a finite number greater than 0"),
+            ("env_timeout", math.inf, "env_timeout=inf must be None or a finite number greater than 0"),
             ("env_timeout", 5.0, "env_timeout=5.0 needs env_mode='async'"),
             ("env_args", ("a=3", "b=1", "a=4"), "env_args='a=4' gives a a second time"),
             ("env_args", ("corridor_length",), "env_args='corridor_length' must have the form name=value"),
@@ -52,6 +52,7 @@ class TestRefuses:
             ("env_mode", "thread", "env_mode='thread' must be one of"),
             ("sequence_start", "first", "sequence_start='first' must be one of"),
             ("core", "rnn", "core='rnn' must be one of"),
+            ("core", np.zeros(2), r"core=array\(\[0., 0.\]\) must be one of"),
             ("evaluated_weights", "best", "evaluated_weights='best' must be one of"),
             # The geometry's.
             ("train_length", 0, "train_length=0 must be at least 1"),

@@ -79,11 +79,11 @@ def test_episodes_that_do_not_end_are_told_of_once() -> None:
     assert file.getvalue().count("20 episodes did not end and had to be cut") == 1
 
 
-@pytest.mark.parametrize(("total_steps", "said"), [(499, 1), (500, 1), (501, 0)])
+@pytest.mark.parametrize(("total_steps", "said"), [(499, 1), (504, 1), (505, 0)])
 def test_a_run_too_short_for_an_update_is_told_of(total_steps: int, said: int) -> None:
     file = io.StringIO()
     with RunConsole(None, file=file) as console:
-        console.started(Config(total_steps=total_steps, learning_starts=500), None, 1, 1)
+        console.started(Config(total_steps=total_steps, learning_starts=500, num_envs=8), None, 1, 1)
         console.finished(summary())
     assert file.getvalue().count("too few steps for an update: learning_starts=500") == said
 

@@ -41,7 +41,7 @@ def test_sequences_of_an_episode_that_goes_on_with_less_lookahead_than_steps_of_
     lengths[going_on] = 4 + LOOKAHEAD  # the others end their episodes
     batch = random_batch(learner.network, 0, [0, 1, 2], lengths, train_length=4, n_step=LOOKAHEAD)
     assert_refused(
-        learner, batch, rf"n_step={N_STEP} of the learner .* {LOOKAHEAD} steps of lookahead where an episode"
+        learner, batch, rf"n_step={N_STEP} of the learner .* row {going_on} .* lookahead is {LOOKAHEAD}, and neither"
     )
 
 
@@ -52,6 +52,14 @@ def test_no_others(learner: Learner, lookahead: int, ends: bool) -> None:
     updates = learner.updates
     learner.update(random_batch(learner.network, 0, [0] * 4, lengths, train_length=4, n_step=lookahead))
     assert learner.updates == updates + 1
+
+
+def test_rows_that_train_nothing_need_no_lookahead(learner: Learner) -> None:
+    batch = random_batch(learner.network, 0, [0, 1], [7, 7], train_length=4, n_step=N_STEP)
+    nothing = np.array([4, 0], np.int32)
+    update = learner.update(batch._replace(train_length=nothing, unroll_length=np.array([7, 1], np.int32)))
+    assert update.priorities[0] > 0
+    assert update.priorities[1] == 0
 
 
 @pytest.mark.parametrize("episode", [1, 2, 5, 9, 30])
@@ -71,6 +79,6 @@ def test_batches_of_a_replay_are_refused_if_its_lookahead_is_shorter_and_an_epis
             replay.add(zeros, [0], [0.0], ends & (t % 2 > 0), ends & (t % 2 == 0), state, final_observation=zeros)
         batch = replay.get(replay.keys())
         if n_step < N_STEP and episode > geometry.train_length + n_step - 1:
-            assert_refused(learner, batch, f"{n_step} steps of lookahead")
+            assert_refused(learner, batch, f"lookahead is {n_step}, and neither")
         else:
             learner.update(batch)

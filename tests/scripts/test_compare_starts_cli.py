@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from agents import training
+from r2d2.learner import DivergenceError
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare_starts.py"
 
@@ -58,3 +63,17 @@ def test_a_folder_that_was_asked_for_is_not_overwritten(tmp_path: Path) -> None:
     result = run("--starts", "zero", "--seeds", "0", "--out-dir", "out", folder=tmp_path)
     assert result.returncode == 2
     assert "is not empty, and nothing is overwritten" in result.stderr
+
+
+def test_a_run_that_diverges_is_told_of_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def diverge(*_: object) -> None:
+        raise DivergenceError(7, float("nan"), 1.0, np.array([3]))
+
+    monkeypatch.setattr(training, "train", diverge)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    main = runpy.run_path(str(SCRIPT))["main"]
+    assert main(["--seeds", "0", "--out-dir", str(tmp_path / "out")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: update 7 diverged: loss nan")

@@ -246,6 +246,11 @@ def test_a_sequence_that_an_episode_does_not_have_has_no_window(number: int) -> 
     assert [window.number for window in geometry.windows(4)] == [0, 1]
     with pytest.raises(ValueError, match=f"number={number} must be from 0 to 1 with episode_length=4"):
         geometry.window(number, 4)
+    for length in (0, -5):
+        with pytest.raises(ValueError, match=f"episode_length={length} must be at least 1"):
+            geometry.window(0, length)
+    with pytest.raises(ValueError, match="number=-1 must be from 0 to "):
+        geometry.window(-1)
 
 
 def test_an_episode_has_a_step() -> None:
