@@ -1,5 +1,6 @@
 """`r2d2.replay.SequenceReplay` as a subject of the replay benchmark."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -37,6 +38,7 @@ class Ours:
         observations = spaces.Box(low, high, profile.shape, np.dtype(profile.dtype).type)
         actions, state = spaces.Discrete(ACTIONS, dtype=np.int32), (zeros, zeros)
         self._collector = StepCollector(observations, actions, state, steps=PERIOD, num_envs=num_envs)
+        self._add: Callable[..., Any] = self._collector.add
         self._replay = SequenceReplay(
             observations,
             actions,
@@ -65,8 +67,9 @@ class Ours:
             self._insert_together(chunk)
             return
         last = len(chunk.reward) - 1
+        add, collector = self._add, self._collector
         for t in range(last + 1):
-            self._insert_step(
+            add(
                 chunk.observation[t],
                 chunk.action[t],
                 chunk.reward[t],
@@ -75,13 +78,10 @@ class Ours:
                 (chunk.hidden[t], chunk.cell[t]),
                 final_observation=chunk.final_observation,
             )
-        if len(self._collector):
-            self._replay.add_many(**self._collector.take())
-
-    def _insert_step(self, *step: Any, final_observation: NDArray[Any]) -> None:
-        self._collector.add(*step, final_observation=final_observation)
-        if self._collector.is_full:
-            self._replay.add_many(**self._collector.take())
+            if collector.is_full:
+                self._replay.add_many(**collector.take())
+        if len(collector):
+            self._replay.add_many(**collector.take())
 
     def sample(self) -> Batch:
         batch = self._replay.sample(self._batch_size)
@@ -117,8 +117,9 @@ class Ours:
 class OursByAdd(Ours):
     """With steps that come singly in the replay at once, where all peers put them aside."""
 
-    def _insert_step(self, *step: Any, final_observation: NDArray[Any]) -> None:
-        self._replay.add(*step, final_observation=final_observation)
+    def __init__(self, profile: Profile, num_envs: int, capacity: int) -> None:
+        super().__init__(profile, num_envs, capacity)
+        self._add = self._replay.add
 
 
 @cache

@@ -56,4 +56,4 @@ class StateSpec:
             TypeError, ValueError: they are of another network.
         """
         parts = self.structure.leaves(state, "state")
-        return [leaf.check(part, lead) for leaf, part in zip(self.leaves, parts, strict=True)]
+        return [leaf.check(part, lead) for leaf, part in zip(self.leaves, parts)]  # noqa: B905  as in ObservationSpec

@@ -14,7 +14,7 @@ Tree = Any
 
 _SEQUENCES = (tuple, list)
 _NESTED = (dict, *_SEQUENCES)
-_ARRAYS = {np.ndarray}
+_Array = np.ndarray
 
 
 def as_array(values: Any, name: str) -> NDArray[Any]:
@@ -79,10 +79,14 @@ class Structure:
     def leaves(self, tree: Tree, name: str) -> Sequence[Any]:
         """See `leaves_like`."""
         # The observations of most environments and the states of most networks, a few times as fast.
-        if self._is_one_array and type(tree) is np.ndarray:
-            return [tree]
-        if type(tree) is tuple and len(tree) == self._arrays and set(map(type, tree)) == _ARRAYS:
-            return tree
+        if self._is_one_array and type(tree) is _Array:
+            return (tree,)
+        if type(tree) is tuple and len(tree) == self._arrays:
+            for part in tree:
+                if type(part) is not _Array:
+                    break
+            else:
+                return tree
         return leaves_like(self._like, tree, name)
 
 
