@@ -69,7 +69,7 @@ def _subjects(profile: Profile, options: ReplayOptions) -> tuple[Subject, ...]:
     return (
         subject("ours", "ours", "ours", *_OWN_NEEDS, memory=once),
         subject("ours-malloc", "ours", "ours", *_OWN_NEEDS, memory=once, malloc=True),
-        subject("ours-add", "reference", "ours", *_OWN_NEEDS, memory=once, by_add=True),
+        subject("ours-collected", "ours", "ours", *_OWN_NEEDS, memory=once, collected=True),
         subject("cpprb-malloc", "peer", "cpprb", "cpprb", memory=whole, malloc=True),
         subject("numpy-ring", "reference", "numpy", memory=once),
         subject("memory-copy", "limit", "memory_copy", memory=once),

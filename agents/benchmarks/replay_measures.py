@@ -130,10 +130,13 @@ def _resident_without_what_is_free() -> int:
 
 
 def fill(replay: Replay, profile: Profile, num_envs: int, capacity: int) -> None:
-    """Add whole episodes until the oldest steps have been overwritten."""
-    episodes = -(-int(_FILLED * capacity / num_envs) // EPISODE)
-    for first in range(0, max(2, episodes) * EPISODE, PERIOD):
-        replay.insert(steps(profile, num_envs, first, PERIOD), one_by_one=False)
+    """Add whole episodes until the oldest steps have been overwritten.
+
+    The last one comes step by step: what a replay uses for that only is memory too.
+    """
+    episodes = max(2, -(-int(_FILLED * capacity / num_envs) // EPISODE))
+    for first in range(0, episodes * EPISODE, PERIOD):
+        replay.insert(steps(profile, num_envs, first, PERIOD), one_by_one=first >= (episodes - 1) * EPISODE)
 
 
 def check_priorities(replay: Replay) -> None:

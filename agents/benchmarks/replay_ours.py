@@ -1,6 +1,6 @@
 """`r2d2.replay.SequenceReplay` as a subject of the replay benchmark."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -37,12 +37,9 @@ class Ours:
         zeros = np.zeros(profile.units, np.float32)
         observations = spaces.Box(low, high, profile.shape, np.dtype(profile.dtype).type)
         actions, state = spaces.Discrete(ACTIONS, dtype=np.int32), (zeros, zeros)
-        self._collector = StepCollector(observations, actions, state, steps=PERIOD, num_envs=num_envs)
-        self._add: Callable[..., Any] = self._collector.add
+        self._spaces = (observations, actions, state)
         self._replay = SequenceReplay(
-            observations,
-            actions,
-            state,
+            *self._spaces,
             SequenceGeometry(BURN_IN, TRAIN_LENGTH, OVERLAP, N_STEP),
             capacity=capacity,
             num_envs=num_envs,
@@ -66,22 +63,8 @@ class Ours:
         if not one_by_one:
             self._insert_together(chunk)
             return
-        last = len(chunk.reward) - 1
-        add, collector = self._add, self._collector
-        for t in range(last + 1):
-            add(
-                chunk.observation[t],
-                chunk.action[t],
-                chunk.reward[t],
-                self._ended if chunk.ends and t == last else self._playing,
-                self._playing,
-                (chunk.hidden[t], chunk.cell[t]),
-                final_observation=chunk.final_observation,
-            )
-            if collector.is_full:
-                self._replay.add_many(**collector.take())
-        if len(collector):
-            self._replay.add_many(**collector.take())
+        for step in self._steps(chunk):
+            self._replay.add(*step, final_observation=chunk.final_observation)
 
     def sample(self) -> Batch:
         batch = self._replay.sample(self._batch_size)
@@ -100,6 +83,18 @@ class Ours:
     def set_priorities(self, names: NDArray[np.int64], priorities: NDArray[np.float64]) -> None:
         self._replay.update_priorities(names, priorities)
 
+    def _steps(self, chunk: Steps) -> Iterator[tuple[Any, ...]]:
+        last = len(chunk.reward) - 1
+        for t in range(last + 1):
+            yield (
+                chunk.observation[t],
+                chunk.action[t],
+                chunk.reward[t],
+                self._ended if chunk.ends and t == last else self._playing,
+                self._playing,
+                (chunk.hidden[t], chunk.cell[t]),
+            )
+
     def _insert_together(self, chunk: Steps) -> None:
         playing, ended = _flags(*chunk.reward.shape)
         final = chunk.final_observation
@@ -114,12 +109,28 @@ class Ours:
         )
 
 
-class OursByAdd(Ours):
-    """With steps that come singly in the replay at once, where all peers put them aside."""
+class OursCollected(Ours):
+    """Puts steps that come singly aside until a period of them is together, as peers do that hold whole sequences."""
 
     def __init__(self, profile: Profile, num_envs: int, capacity: int) -> None:
         super().__init__(profile, num_envs, capacity)
-        self._add = self._replay.add
+        self._collector = StepCollector(*self._spaces, steps=PERIOD, num_envs=num_envs)
+
+    @property
+    def nbytes(self) -> int:
+        return super().nbytes + self._collector.nbytes
+
+    def insert(self, chunk: Steps, *, one_by_one: bool) -> None:
+        if not one_by_one:
+            self._insert_together(chunk)
+            return
+        collector = self._collector
+        for step in self._steps(chunk):
+            collector.add(*step, final_observation=chunk.final_observation)
+            if collector.is_full:
+                self._replay.add_many(**collector.take(copy=False))
+        if len(collector):
+            self._replay.add_many(**collector.take(copy=False))
 
 
 @cache
@@ -149,11 +160,11 @@ def _sequence(batch: Batch, place: int) -> Sequence:
     )
 
 
-def prepare(profile: str, capacity: int | None, seconds: float, by_add: bool = False) -> Prepared:
-    """See `prepare_replay`; ``by_add``: `OursByAdd`."""
-    singly = "add" if by_add else "StepCollector, which add_many takes when a period is together"
+def prepare(profile: str, capacity: int | None, seconds: float, collected: bool = False) -> Prepared:
+    """See `prepare_replay`; ``collected``: `OursCollected`."""
+    singly = f"add_many, once StepCollector has {PERIOD} together" if collected else "add"
     return prepare_replay(
-        OursByAdd if by_add else Ours,
+        OursCollected if collected else Ours,
         profile=profile,
         capacity=capacity,
         seconds=seconds,

@@ -50,17 +50,18 @@ class StepCollector:
         while playing:
             collector.add(observation, action, reward, terminated, truncated, state)
             if collector.is_full:
-                replay.add_many(**collector.take())
+                replay.add_many(**collector.take(copy=False))
 
-    The replay holds then what `SequenceReplay.add` at every step would have put there, only later. An actor in another
-    process can send what it has collected to the one that has the replay. A collector is for one thread.
+    The replay holds then what `SequenceReplay.add` at every step would have put there, only later: what has been
+    collected must be added before `end_episodes` or `get_state` of the replay is called. An actor in another process
+    can send what it has collected to the one that has the replay. A collector is for one thread.
 
     Args:
         observation_space, action_space, state_example, num_envs: those of the replay.
         steps: of every environment, that there is room for.
 
     Raises:
-        TypeError: a space is not supported, or a number is not whole.
+        TypeError: a space or a part of the state is not supported, or a number is not whole.
         ValueError: a number is less than 1.
     """
 
@@ -115,8 +116,9 @@ class StepCollector:
     ) -> None:
         """Collect one step of every environment. Everything is copied.
 
-        Arguments are those of `SequenceReplay.add`. Shapes and dtypes are looked at here, values when the replay takes
-        the steps: it then takes all that were collected together, or none.
+        Arguments are those of `SequenceReplay.add`, without a priority. Values that have the dtypes of their spaces are
+        looked at when the replay takes the steps, all of them or none: where it refuses them, their episodes cannot go
+        on. Everything else is looked at here.
 
         Raises:
             TypeError, ValueError: see `SequenceReplay.add`. Nothing has been collected then.
@@ -147,15 +149,23 @@ class StepCollector:
             del self._events[t]
         self._count = t + 1
 
-    def take(self) -> dict[str, Any]:
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that is kept for steps."""
+        return sum(field.steps.nbytes for field in self._fields)
+
+    def take(self, *, copy: bool = True) -> dict[str, Any]:
         """What has been collected, as arguments of `SequenceReplay.add_many`; the collector is empty then.
 
+        Args:
+            copy: False for arrays that the next steps overwrite. `SequenceReplay.add_many` is done with them when it
+                returns; a queue may not have sent them yet.
+
         Returns:
-            Leaves ``[T, N, ...]``, T: ``len`` of the collector. The steps that are collected next overwrite them: what
-            is to be kept must be copied.
+            Leaves ``[T, N, ...]``, T: ``len`` of the collector.
         """
         time, observed = self._count, len(self._observations.leaves)
-        arrays = [field.steps[:time] for field in self._fields]
+        arrays = [field.steps[:time].copy() if copy else field.steps[:time] for field in self._fields]
         terminated, truncated, made = np.zeros((3, time, *self._lead), np.bool_)
         made[:] = True
         events = [(t, event) for t, event in self._events.items() if t < time]

@@ -16,6 +16,7 @@ from r2d2.replay.memory import aligned_zeros
 from r2d2.replay.records import COLUMNS, ENV, KEY, NEWER, NO_KEY, NO_SLOT, SLOT_MASK
 from r2d2.replay.rows import copy_rows
 from r2d2.replay.slots import EVICTED, FREE, GIVEN, LIVE, OLDEST, Slots
+from r2d2.replay.states import dtype_of
 from r2d2.replay.sum_tree import SumTree, add_up
 from r2d2.replay.trees import Tree
 
@@ -59,7 +60,7 @@ class SequenceTable:
         """That can be given: the weight of a higher one would be too large."""
         self.state_example = state_example
         self.states = [
-            np.zeros((slots, *np.shape(leaf)), _dtype_of(leaf, name))
+            np.zeros((slots, *np.shape(leaf)), dtype_of(leaf, name))
             for name, leaf in trees.named_leaves(state_example, "state_example")
         ]
         self._state_bytes = _bytes_of(self.states)
@@ -211,13 +212,6 @@ class SequenceTable:
     def live_slots(self) -> NDArray[np.int64]:
         """Slots in use, in order of their number."""
         return np.flatnonzero(self.keys != NO_KEY)
-
-
-def _dtype_of(leaf: Any, name: str) -> np.dtype[Any]:
-    dtype = np.asarray(leaf).dtype
-    if dtype.kind not in "biufc":
-        raise TypeError(f"{name} has dtype {dtype}, must be of numbers; give () where there is no recurrent state")
-    return dtype
 
 
 def _highest(priority_exponent: float) -> float:

@@ -132,7 +132,19 @@ def _brief(bound: NDArray[Any]) -> str:
     return str(least) if least == most else f"{least} to {most}, by element"
 
 
+def _refuse_what_the_dtype_cannot_hold(space: spaces.Discrete | spaces.MultiDiscrete, name: str) -> None:
+    """Gymnasium makes spaces whose values wrap around."""
+    starts = np.atleast_1d(space.start).reshape(-1).tolist()
+    sizes = np.atleast_1d(space.n if isinstance(space, spaces.Discrete) else space.nvec).reshape(-1).tolist()
+    limits = np.iinfo(space.dtype)
+    least, most = min(starts), max(start + size - 1 for start, size in zip(starts, sizes, strict=True))
+    if least < limits.min or most > min(limits.max, np.iinfo(np.int64).max):
+        raise ValueError(f"{name}={space} has values from {least} to {most}, more than its dtype or an int64 can hold")
+
+
 def _leaf(space: spaces.Space[Any], path: str) -> Leaf:
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        _refuse_what_the_dtype_cannot_hold(space, f"observation_space{path}")
     if isinstance(space, spaces.Box):
         low: NDArray[Any] | None = np.asarray(space.low)
         high: NDArray[Any] | None = np.asarray(space.high)
@@ -205,7 +217,7 @@ class ObservationSpec:
         return trees.build(self.tree, parts)
 
 
-_INT64, _UINT64 = np.dtype(np.int64), np.dtype(np.uint64)
+_INT64 = np.dtype(np.int64)
 _LARGEST_INT64 = np.uint64(np.iinfo(np.int64).max)
 
 
@@ -216,6 +228,8 @@ class ActionSpec:
     """
 
     def __init__(self, space: spaces.Space[Any]) -> None:
+        if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+            _refuse_what_the_dtype_cannot_hold(space, "action_space")
         if isinstance(space, spaces.Discrete):
             self._sizes: tuple[int, ...] = (int(space.n),)
             self._start = np.asarray(int(space.start))
@@ -231,8 +245,8 @@ class ActionSpec:
                 "discretise a continuous action with a wrapper"
             )
         self.space = space
-        self.dtype = np.dtype(space.dtype)
-        """Of the space's own values."""
+        self.dtype = np.dtype(np.dtype(space.dtype).type)
+        """Of the space's own values, in the machine's byte order."""
         self.count = math.prod(self._sizes)
         """Number of (joint) actions."""
         if self.count > np.iinfo(np.int32).max:
@@ -263,7 +277,7 @@ class ActionSpec:
         array = trees.as_array(action, "action")
         if array.dtype.kind not in "iu":
             raise TypeError(f"action has dtype {array.dtype}, must be an integer type")
-        if array.dtype == _UINT64:
+        if array.dtype.kind == "u" and array.dtype.itemsize == 8:
             array = np.minimum(array, _LARGEST_INT64)
         if array.shape != lead + self.shape:
             raise ValueError(f"action has shape {array.shape}, must be {lead + self.shape}")

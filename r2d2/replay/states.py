@@ -34,18 +34,33 @@ class StateLeaf(NamedTuple):
         return array
 
 
+def dtype_of(leaf: Any, name: str) -> np.dtype[Any]:
+    """Of a part of a state.
+
+    Raises:
+        TypeError: it is not of numbers.
+    """
+    dtype = np.asarray(leaf).dtype
+    if dtype.kind not in "biufc":
+        raise TypeError(f"{name} has dtype {dtype}, must be of numbers; give () where there is no recurrent state")
+    return dtype
+
+
 class StateSpec:
     """Recurrent states of one network.
 
     Args:
         example: tree of arrays, the state of one row.
+
+    Raises:
+        TypeError: a leaf is not of numbers.
     """
 
     def __init__(self, example: Tree) -> None:
         self.example = example
         self.structure = trees.Structure(example)
         self.leaves = [
-            StateLeaf(name, np.shape(leaf), np.asarray(leaf).dtype, np.size(leaf))
+            StateLeaf(name, np.shape(leaf), dtype_of(leaf, name.replace("state", "state_example", 1)), np.size(leaf))
             for name, leaf in trees.named_leaves(example, "state")
         ]
 

@@ -14,14 +14,14 @@ from agents.benchmarks.prepared import WrongBatch
 from agents.benchmarks.replay_data import EPISODE, PERIOD, PROFILES, ROWS, Profile, check, steps
 from agents.benchmarks.replay_measures import ENVS, Insertion, check_priorities, fill, prepare_replay
 from agents.benchmarks.replay_numpy import NumpyRing
-from agents.benchmarks.replay_ours import Ours, OursByAdd
+from agents.benchmarks.replay_ours import Ours, OursCollected
 from r2d2.learner import batch_signature
 from r2d2.replay import SequenceReplay, StepCollector
 
 P1 = PROFILES["P1"]
 CAPACITY = 32_000
 """Two episodes of each environment."""
-every_replay = pytest.mark.parametrize("make", [Ours, OursByAdd, NumpyRing])
+every_replay = pytest.mark.parametrize("make", [Ours, OursCollected, NumpyRing])
 MEASURED = {
     "batch for the learner",
     "sample alone",
@@ -78,7 +78,7 @@ def test_steps_may_be_inserted_one_by_one_or_together(make: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "singly"), [(Ours, ["collected"] * PERIOD + ["add_many"]), (OursByAdd, ["add"] * PERIOD)]
+    ("make", "singly"), [(Ours, ["add"] * PERIOD), (OursCollected, ["collected"] * PERIOD + ["add_many"])]
 )
 def test_how_our_steps_are_inserted(make: type[Ours], singly: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []

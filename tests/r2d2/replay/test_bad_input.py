@@ -686,10 +686,11 @@ def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
 @pytest.mark.parametrize(
     "space", [spaces.Discrete(5, start=-3), spaces.Discrete(5), spaces.MultiDiscrete([5, 2], start=[-3, 0])], ids=str
 )
-@pytest.mark.parametrize("action", [2**64 - 2, 2**63, 2**63 - 1, 5])
-def test_no_unsigned_action_is_taken_for_a_negative_one(space: Any, action: int) -> None:
+@pytest.mark.parametrize("dtype", ["<u8", ">u8"])
+@pytest.mark.parametrize("action", [2**64 - 1, 2**64 - 2, 2**63, 2**63 - 1, 5])
+def test_no_unsigned_action_is_taken_for_a_negative_one(space: Any, action: int, dtype: str) -> None:
     replay = SequenceReplay(spaces.Discrete(2), space, (), GEOMETRY, capacity=30)
-    given = np.full((1, *space.shape), action, np.uint64)
+    given = np.full((1, *space.shape), action, dtype)
     assert_refused(replay, lambda: replay.add([0], given, [0.0], [False], [False], ()), ValueError, "is outside")
 
 
@@ -712,3 +713,19 @@ def test_get_refuses_a_key_of_a_slot_beyond_the_last() -> None:
     replay = replay_in_use()
     key = len(replay.table.keys)
     assert_refused(replay, lambda: replay.get([key]), KeyError, f"key {key} is not of a sequence held")
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Discrete(100, start=100, dtype=np.int8),
+        spaces.MultiDiscrete([100, 2], start=[100, 0], dtype=np.int8),
+        spaces.Discrete(3, start=2**63, dtype=np.uint64),
+    ],
+    ids=str,
+)
+def test_a_space_whose_values_its_dtype_cannot_hold_is_refused(space: Any) -> None:
+    two = spaces.Discrete(2)
+    for seen, acted, name in ((space, two, "observation_space"), (two, space, "action_space")):
+        with pytest.raises(ValueError, match=rf"^{name}=.* has values from .* to .*, more than its dtype or an int64"):
+            SequenceReplay(seen, acted, (), GEOMETRY, capacity=30)

@@ -1,6 +1,6 @@
 """Steps that are collected leave the buffer as the same steps added one by one, only later."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_add_many import SPACE, part, random_steps, replay_of, same_state
 
-from r2d2.replay import SequenceGeometry, SequenceReplay, StepCollector
+from r2d2.replay import SequenceGeometry, SequenceReplay, StepCollector, trees
 
 STATE = {"h": np.zeros(2, np.float32), "c": np.zeros((), np.float32)}
 GEOMETRY = SequenceGeometry(1, 3, 1, 1)
@@ -22,8 +22,8 @@ def collector_of(steps: int, num_envs: int) -> StepCollector:
 def otherwise(rng: np.random.Generator, step: dict[str, Any]) -> dict[str, Any]:
     """The same step in other forms; the caller's arrays are overwritten once it has been added."""
     given = {**step, "observation": dict(step["observation"])}
-    if rng.random() < 0.3:
-        given["reward"] = step["reward"].tolist()
+    if rng.random() < 0.6:
+        given["reward"] = step["reward"].astype(np.float32) if rng.random() < 0.5 else step["reward"].tolist()
     if rng.random() < 0.3:
         given["action"] = step["action"].astype(rng.choice(["i1", "u2", ">i4", "u8"]))
     if rng.random() < 0.3:
@@ -77,7 +77,7 @@ def test_they_leave_the_same_buffer_behind(data: st.DataObject) -> None:
         assert len(collector) == there + 1
         assert collector.is_full == (there + 1 == size)
         if collector.is_full or rng.random() < 0.1 or t == time - 1:
-            their_keys += collected.add_many(**collector.take()).tolist()
+            their_keys += collected.add_many(**collector.take(copy=rng.random() < 0.5)).tolist()
             assert len(collector) == 0
     assert keys == their_keys
     same_state(one_by_one, collected)
@@ -88,6 +88,16 @@ WRONG = {
     "a reward too many": ({"reward": np.zeros(3)}, ValueError, r"reward has shape \(3,\), must be \(2,\)"),
     "a reward in words": ({"reward": np.array(["a", "b"])}, TypeError, "reward has dtype <U1, must be a number type"),
     "flags in numbers": ({"terminated": np.zeros(2)}, TypeError, "terminated has dtype float64, must be bool"),
+    "flags along another axis": (
+        {"terminated": np.zeros((2, 1), bool)},
+        ValueError,
+        r"terminated has shape \(2, 1\), must be \(2,\)",
+    ),
+    "flags in small numbers": (
+        {"terminated": np.zeros(2, bool), "truncated": np.zeros(2, np.int8)},
+        TypeError,
+        "truncated has dtype int8, must be bool",
+    ),
     "one flag": ({"truncated": np.zeros((), bool)}, ValueError, r"truncated has shape \(\), must be \(2,\)"),
     "a fraction of an action": ({"action": np.ones(2)}, TypeError, "action has dtype float64, must be an integer type"),
     "no action, at another dtype": (
@@ -138,6 +148,7 @@ def assert_same(one: Any, other: Any) -> None:
         for name in one:
             assert_same(one[name], other[name])
     elif one is not None:
+        assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
 
 
@@ -191,6 +202,58 @@ def test_values_are_refused_by_the_replay(change: dict[str, Any], message: str) 
         replay.add_many(**collector.take())
     assert replay.num_steps == 0
     assert len(collector) == 0
+
+
+def test_what_is_taken_stays_what_it_was_unless_no_copy_is_asked_for() -> None:
+    steps = random_steps(np.random.default_rng(1), 4, 2, ending=0.5, active=0.7)
+    for copy in (True, False):
+        collector = collector_of(2, 2)
+        for t in range(2):
+            collector.add(**part(steps, t))
+        taken = collector.take(copy=copy)
+        before = copied(taken)
+        for t in range(2, 4):
+            collector.add(**part(steps, t))
+        changed = [name for name in taken if not np.array_equal(flat(taken[name]), flat(before[name]))]
+        assert changed == ([] if copy else ["observation", "action", "reward", "state"])
+
+
+def flat(tree: Any) -> Any:
+    return np.concatenate([flat(leaf) for leaf in tree.values()]) if isinstance(tree, dict) else np.ravel(tree)
+
+
+class Pair(NamedTuple):
+    h: Any
+    c: Any
+
+
+@pytest.mark.parametrize(
+    "example",
+    [(), np.float32(0), [], Pair(np.zeros(2, np.float32), np.zeros((), ">f8")), [np.zeros(1), (np.zeros(2),)]],
+)
+@pytest.mark.parametrize("dtype", ["i4", ">i2"])
+def test_states_and_actions_of_many_kinds(example: Any, dtype: str) -> None:
+    space, actions = spaces.Box(-9, 9, (1,)), spaces.Discrete(3, dtype=np.dtype(dtype))
+    replays = [SequenceReplay(space, actions, example, GEOMETRY, capacity=20) for _ in range(2)]
+    collector = StepCollector(space, actions, example, steps=5)
+    for t in range(5):
+        filled = [np.full((1, *np.shape(leaf)), t, np.asarray(leaf).dtype) for leaf in trees.leaves(example)]
+        state = trees.build(example, filled)
+        observation, action = np.full((1, 1), t, np.float32), np.array([t % 3], dtype)
+        for one in (replays[0], collector):
+            one.add(observation, action, [1.0], [t == 3], [False], state, final_observation=observation)
+    replays[1].add_many(**collector.take())
+    same_state(*replays)
+
+
+@pytest.mark.parametrize("leaf", [None, "text", np.zeros(1, object)])
+def test_a_state_that_is_not_of_numbers_is_refused(leaf: Any) -> None:
+    with pytest.raises(TypeError, match=r"state_example\['h'\] has dtype .*, must be of numbers"):
+        StepCollector(SPACE, spaces.Discrete(3), {"h": leaf}, steps=3)
+
+
+def test_its_memory_is_that_of_its_steps() -> None:
+    assert collector_of(3, 2).nbytes == 3 * 2 * (2 * 4 + 8 + 8 + 4 + 2 * 4 + 4)
 
 
 def test_a_full_one_refuses_another_step() -> None:
