@@ -1,6 +1,6 @@
 """`r2d2.replay.SequenceReplay` as a subject of the replay benchmark."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -63,8 +63,7 @@ class Ours:
         if not one_by_one:
             self._insert_together(chunk)
             return
-        for step in self._steps(chunk):
-            self._replay.add(*step, final_observation=chunk.final_observation)
+        self._insert_singly(chunk, range(len(chunk.reward)), self._replay.add)
 
     def sample(self) -> Batch:
         batch = self._replay.sample(self._batch_size)
@@ -83,16 +82,17 @@ class Ours:
     def set_priorities(self, names: NDArray[np.int64], priorities: NDArray[np.float64]) -> None:
         self._replay.update_priorities(names, priorities)
 
-    def _steps(self, chunk: Steps) -> Iterator[tuple[Any, ...]]:
+    def _insert_singly(self, chunk: Steps, numbers: range, add: Callable[..., Any]) -> None:
         last = len(chunk.reward) - 1
-        for t in range(last + 1):
-            yield (
+        for t in numbers:
+            add(
                 chunk.observation[t],
                 chunk.action[t],
                 chunk.reward[t],
                 self._ended if chunk.ends and t == last else self._playing,
                 self._playing,
                 (chunk.hidden[t], chunk.cell[t]),
+                final_observation=chunk.final_observation,
             )
 
     def _insert_together(self, chunk: Steps) -> None:
@@ -124,13 +124,10 @@ class OursCollected(Ours):
         if not one_by_one:
             self._insert_together(chunk)
             return
-        collector = self._collector
-        for step in self._steps(chunk):
-            collector.add(*step, final_observation=chunk.final_observation)
-            if collector.is_full:
-                self._replay.add_many(**collector.take(copy=False))
-        if len(collector):
-            self._replay.add_many(**collector.take(copy=False))
+        numbers = range(len(chunk.reward))
+        for first in numbers[::PERIOD]:
+            self._insert_singly(chunk, numbers[first : first + PERIOD], self._collector.add)
+            self._replay.add_many(**self._collector.take(copy=False))
 
 
 @cache
