@@ -138,7 +138,7 @@ def _refuse_what_the_dtype_cannot_hold(space: spaces.Discrete | spaces.MultiDisc
     sizes = np.atleast_1d(space.n if isinstance(space, spaces.Discrete) else space.nvec).reshape(-1).tolist()
     limits = np.iinfo(space.dtype)
     least, most = min(starts), max(start + size - 1 for start, size in zip(starts, sizes, strict=True))
-    if least < limits.min or most > min(limits.max, np.iinfo(np.int64).max):
+    if most > min(limits.max, np.iinfo(np.int64).max):
         raise ValueError(f"{name}={space} has values from {least} to {most}, more than its dtype or an int64 can hold")
 
 

@@ -35,7 +35,8 @@ class Steps(NamedTuple):
 
 
 _ALL = np.empty(0, np.bool_)
-_BOOL, _FLOAT32, _INT64, _UINT8 = (np.dtype(kind) for kind in (np.bool_, np.float32, np.int64, np.uint8))
+_BOOL, _INT64, _UINT8 = np.dtype(np.bool_), np.dtype(np.int64), np.dtype(np.uint8)
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
 class StepChecker:
@@ -92,7 +93,7 @@ class StepChecker:
             open_step,
             self._actions.count,
             index,
-            float32(reward, lead, "reward"),
+            _reals(reward, lead, "reward"),
             flags(terminated, lead, "terminated"),
             flags(truncated, lead, "truncated"),
             _ALL if active is None else flags(active, lead, "active"),
@@ -173,6 +174,12 @@ def float32(values: ArrayLike, lead: tuple[int, ...], name: str) -> NDArray[Any]
         raise TypeError(f"{name} has dtype {array.dtype}, must be a number type")
     with np.errstate(over="ignore"):
         return array.astype(np.float32).ravel()
+
+
+def _reals(values: ArrayLike, lead: tuple[int, ...], name: str) -> NDArray[Any]:
+    """As `float32`, but float64 as it is, which is what environments give: compiled code rounds it faster."""
+    array = trees.as_array(values, name)
+    return _flat(array) if array.dtype == _FLOAT64 and array.shape == lead else float32(array, lead, name)
 
 
 def _flat(array: NDArray[Any]) -> NDArray[Any]:

@@ -48,7 +48,7 @@ def survey(
         open_step: int64[num_envs], steps of the open episodes.
         action_count: how many actions there are.
         action: int64[n], indices; step ``i`` is of environment ``i % num_envs``.
-        reward: float32[n]
+        reward: float32[n] or float64[n], which is rounded.
         terminated, truncated: bool[n]
         active: bool[n], False where no step was made; empty: all were.
         block: of `columns_of`, written to. What is found holds of it, whatever another thread does to the arrays
@@ -63,7 +63,7 @@ def survey(
     unfit = np.int32(0)
     indices, rewards, flags, made = columns_of(block)
     for i in range(len(rewards)):
-        index, value = action[i], reward[i]
+        index, value = action[i], np.float32(reward[i])
         unfit |= np.int32(index < 0) | np.int32(index >= action_count) | np.int32(value - value != 0)
         indices[i], rewards[i] = index, value
     for i in range(len(flags)):

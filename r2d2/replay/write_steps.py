@@ -16,7 +16,7 @@ from r2d2.replay.slots import FREE, settle, take
 from r2d2.replay.survey import columns_of
 
 BUILT_ON = {
-    "survey.py": "e319abbd11f3",
+    "survey.py": "821a16b6feed",
     "geometry.py": "70b189b2bd24",
     "records.py": "1df071088303",
     "slots.py": "28f91edf46c0",

@@ -189,6 +189,22 @@ class TestRewards:
         assert reward.dtype == np.float32
         assert reward.tolist() == [[0, 1, 0, 0]]
 
+    def test_of_float64_are_rounded_as_numpy_rounds_them(self) -> None:
+        rng = np.random.default_rng(0)
+        reward = rng.normal(size=500) * 10.0 ** rng.integers(-46, 38, 500)
+        largest = np.finfo(np.float32).max
+        reward[:4] = largest, -largest, np.nextafter(largest, np.inf, dtype=np.float64), -0.0
+        replay = SequenceReplay(
+            spaces.Discrete(2), spaces.Discrete(2), (), SequenceGeometry(0, 500, 0, 1), capacity=600
+        )
+        zeros, no = np.zeros((500, 1), int), np.zeros((500, 1), bool)
+        ends = no.copy()
+        ends[-1] = True
+        replay.add_many(zeros, zeros, reward[:, None], ends, no, (), final_observation=zeros)
+        stored = replay.get(replay.keys()).reward[0, :500]
+        np.testing.assert_array_equal(stored, reward.astype(np.float32))
+        assert np.signbit(stored[3])
+
 
 def indices_of(space: spaces.Space[Any], actions: list[Any]) -> list[int]:
     """Action indices of one episode, as the replay hands them out."""
