@@ -202,8 +202,7 @@ class StepCollector:
     def _own_action(self, action: ArrayLike) -> NDArray[Any]:
         """Actions at the dtype of their space, which might not hold every number of another."""
         index = self._actions.to_index(action, self._lead)
-        if ((index < 0) | (index >= self._actions.count)).any():
-            raise self._actions.outside(action)
+        self._actions.refuse_outside(index, action)
         return self._actions.from_index(index)
 
     def _event(

@@ -158,7 +158,13 @@ class SequenceGeometry:
         return complete_by(steps, self.unroll_rows, self.period)
 
     def sequence_count(self, episode_length: int) -> int:
-        """Number of sequences of a finished episode of ``episode_length >= 1`` steps."""
+        """Number of sequences of a finished episode of ``episode_length`` steps.
+
+        Raises:
+            ValueError: ``episode_length`` is less than 1.
+        """
+        if episode_length < 1:
+            raise ValueError(f"episode_length={episode_length} must be at least 1")
         return count_of(episode_length, self.train_length, self.period)
 
     def window(self, number: int, episode_length: int | None = None) -> Window:
@@ -169,8 +175,6 @@ class SequenceGeometry:
         """
         if episode_length is None:
             episode_length = max(0, number) * self.period + self.unroll_rows
-        if episode_length < 1:
-            raise ValueError(f"episode_length={episode_length} must be at least 1")
         count = self.sequence_count(episode_length)
         if not 0 <= number < count:
             raise ValueError(f"number={number} must be from 0 to {count - 1} with episode_length={episode_length}")
@@ -184,6 +188,4 @@ class SequenceGeometry:
         Raises:
             ValueError: ``episode_length`` is less than 1.
         """
-        if episode_length < 1:
-            raise ValueError(f"episode_length={episode_length} must be at least 1")
         return [self.window(number, episode_length) for number in range(self.sequence_count(episode_length))]

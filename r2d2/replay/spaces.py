@@ -195,7 +195,7 @@ class ObservationSpec:
     ) -> list[NDArray[np.uint8]]:
         """Bytes of the leaves of an observation, or of its ``rows``; see `Leaf.check`."""
         parts = self.structure.leaves(observation, name)
-        # There are as many of both, and to say so takes a tenth as long as a step.
+        # There are as many of both; to say so (strict) costs 0.3 us, of the 3 us of a step that is collected.
         return [leaf.check(part, lead, name, rows) for leaf, part in zip(self.leaves, parts)]  # noqa: B905
 
     def finals(
@@ -255,9 +255,10 @@ class ActionSpec:
         self.index_dtype = self.dtype if enough else np.dtype(np.int32)
         """Of stored indices: the space's own unless there are more joint actions than it can number."""
 
-    def outside(self, action: Any) -> ValueError:
-        """What is wrong with actions of which one is not in the space."""
-        return ValueError(f"action {np.asarray(action).tolist()} is outside {self.space}")
+    def refuse_outside(self, index: NDArray[np.int64], action: Any) -> None:
+        """Refuse ``action`` if one of its indices, which `to_index` gave, is that of no action."""
+        if ((index < 0) | (index >= self.count)).any():
+            raise ValueError(f"action {np.asarray(action).tolist()} is outside {self.space}")
 
     @property
     def description(self) -> list[Any]:

@@ -109,8 +109,7 @@ class StepChecker:
 
     def _refuse(self, action: ArrayLike, block: NDArray[np.uint8]) -> None:
         index, reward, _, _ = columns_of(block)
-        if ((index < 0) | (index >= self._actions.count)).any():
-            raise self._actions.outside(action)
+        self._actions.refuse_outside(index, action)
         raise ValueError(
             f"reward must be finite in float32; it is {reward.tolist()}: "
             "look at the environment, a learner would only pass it on"
