@@ -198,14 +198,16 @@ def _is_plain(model: Any, kind: Any) -> bool:
 def _from_config(layer: Any) -> Any:
     kind = type(layer)
     if isinstance(layer, keras.Model) and kind.get_config in (keras.Model.get_config, Functional.get_config):
-        named = {each.name for each in signature(kind).parameters.values() if each.kind is not each.VAR_KEYWORD}
+        # Of a class that inherits its __init__, some Pythons (3.11.2) give the signature of Keras' __new__.
+        _, *parameters = signature(kind.__init__).parameters.values()
+        named = {each.name for each in parameters if each.kind is not each.VAR_KEYWORD}
         arguments = sorted(named - {"name", "trainable", "dtype"})
         if arguments:  # Keras 3 would give the defaults of these, whatever was passed
             raise ValueError(
                 f"{layer.name!r} is a {kind.__name__}, a class without a get_config() of its own: give it one that "
                 f"returns its arguments {arguments}, or build it a second time and use set_weights"
             )
-        if not signature(kind).parameters:  # Keras would pass it a name, which it does not take
+        if not parameters:  # Keras would pass it a name, which it does not take
             return kind()
     own_classes = {type(part).__name__: type(part) for part in getattr(layer, "_flatten_layers", list)()}
     with (
